@@ -1,0 +1,51 @@
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+JOBS   ?= 2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-all lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Installed again only when the declared or the pinned packages change.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+# The root is the package `asrc` whatever its folder is called; mypy sees it through this link.
+.mypy/asrc:
+	@mkdir -p $(@D)
+	@ln -s .. $@
+
+demo: $(READY) ## check and inspect two recognisers of the zoo
+	@printf '\n== A model is a page of text. Its types and budgets are checked before a weight exists:\n\n'
+	$(BIN)/asrc check models/rnnt.asr
+	@printf '\n== What the LSTM transducer is: shape @ period, look-ahead, state, parameters, work:\n\n'
+	$(BIN)/asrc inspect models/rnnt.asr
+	@printf '\n== One Conformer file is offline or streaming; here its `stream` pipeline, look-ahead in ms:\n\n'
+	$(BIN)/asrc inspect models/conformer_transducer.asr --pipeline stream
+	@printf '\n== Next: edit a file in models/ and run `%s check` on it, or `%s new`.\n' $(BIN)/asrc $(BIN)/asrc
+
+test: lint ## lint, then every test that takes seconds
+	$(BIN)/pytest -n $(JOBS) -m "not long"
+
+test-all: lint ## lint, then every test there is
+	$(BIN)/pytest -n $(JOBS)
+
+lint: $(READY) .mypy/asrc ## ruff and mypy
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+
+bench: $(READY) ## run benchmarks/*.py, one after the other
+	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do \
+		echo "== $$script"; $(BIN)/python $$script; done
+
+clean: ## remove what make made
+	rm -rf $(VENV) .mypy .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist asrc.egg-info
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

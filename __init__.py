@@ -1,0 +1,1 @@
+"""asrc: a graph compiler for streaming speech recognition."""

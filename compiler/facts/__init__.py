@@ -1,0 +1,122 @@
+"""Facts: everything the compiler knows about a graph before a weight exists.
+
+`Facts(graph)` infers lazily; each fact is computed once, in time linear in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+from ..graph import Graph
+from ..types import Type
+from . import cached as _cached
+from .contributors import Contribution, contributors
+from .demand import Demand, infer_demand
+from .duty import Range, branch_values, cost_range
+from .formats import PARAMETER, Format, infer_formats
+from .macs import Cost, infer_macs
+from .need import Timing, infer_timing
+from .params import Shapes, count, infer_params
+from .recurrence import check_recurrences
+from .shape import infer_types
+from .state import Clockwork, Held, bits_held, infer_held, step_quantum
+
+__all__ = ["Contribution", "Cost", "Facts", "Format", "Held", "Range"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All facts of one graph. Raises AsrcError on first use if the graph is not well-formed."""
+
+    graph: Graph
+
+    @cached_property
+    def types(self) -> Mapping[str, Type]:
+        types = infer_types(self.graph)
+        check_recurrences(self.graph, types)
+        return types
+
+    @cached_property
+    def timing(self) -> Timing:
+        return infer_timing(self.graph, self.types)
+
+    @cached_property
+    def _best_timing(self) -> Timing:
+        return infer_timing(self.graph, self.types, best=True)
+
+    @cached_property
+    def demand(self) -> Mapping[str, Demand]:
+        return infer_demand(self.graph, self.timing)
+
+    @cached_property
+    def _step(self) -> Clockwork:
+        return Clockwork(self.graph, self.types, self.timing, self.demand)
+
+    @cached_property
+    def _frame(self) -> Clockwork:
+        timing = infer_timing(self.graph, self.types, quantum=False)
+        return Clockwork(self.graph, self.types, timing, infer_demand(self.graph, timing))
+
+    @cached_property
+    def held_step(self) -> Mapping[str, Held]:
+        return infer_held(self._step, step=True)
+
+    @cached_property
+    def held_frame(self) -> Mapping[str, Held]:
+        return infer_held(self._frame, step=False)
+
+    @cached_property
+    def step_seconds(self) -> Fraction:
+        """The compiled step quantum in seconds."""
+        return step_quantum(self._step) * self.timing.tick
+
+    @cached_property
+    def formats(self) -> Mapping[str, Format]:
+        return infer_formats(self.graph, self.types)
+
+    @cached_property
+    def params(self) -> Mapping[str, Shapes]:
+        return infer_params(self.graph, self.types)
+
+    @cached_property
+    def macs(self) -> Mapping[str, Cost]:
+        return infer_macs(self.graph, self.types, self.demand, self.timing.reads)
+
+    @cached_property
+    def branches(self) -> Mapping[str, tuple[frozenset[str], frozenset[str]]]:
+        return branch_values(self.graph)
+
+    @cached_property
+    def cached(self) -> Mapping[str, int]:
+        """Static values that frames read, computed once an utterance: value -> numbers kept."""
+        return _cached.infer_cached(self.graph, self.types)
+
+    # --- figures over a selection ---
+
+    def lookahead(self, path: str, *, best: bool = False) -> Fraction | None:
+        """Algorithmic look-ahead of a value in seconds, `None` when unbounded.
+
+        Worst case, or with `best` the case in which every switch takes its quicker branch.
+        """
+        return (self._best_timing if best else self.timing).lookahead(path)
+
+    def contributors(self, path: str) -> list[Contribution]:
+        return contributors(self.graph, self.timing, path)
+
+    def param_count(self, paths: Iterable[str]) -> int:
+        return sum(count(self.params[p]) for p in paths if p in self.params)
+
+    def weight_bits(self, paths: Iterable[str]) -> int:
+        return self.param_count(paths) * PARAMETER.bits
+
+    def held_bits(self, paths: Iterable[str], *, step: bool) -> Fraction | None:
+        held = self.held_step if step else self.held_frame
+        chosen = {p: held[p] for p in paths if p in held}
+        return bits_held(chosen, {p: self.formats[p].bits for p in chosen})
+
+    def cost(self, paths: Iterable[str]) -> Range:
+        wanted = set(paths)
+        return cost_range(self.graph, {p: c for p, c in self.macs.items() if p in wanted})

@@ -1,0 +1,24 @@
+"""Static values that streams read: computed once an utterance and kept until it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..graph import Graph
+from ..types import Type, inner_steps
+from .reads import timeline
+
+_FREE = frozenset({"weight", "constant", "positions"})
+
+
+def infer_cached(graph: Graph, types: Mapping[str, Type]) -> Mapping[str, int]:
+    """Value -> numbers kept, for static values read on a timeline (a catalogue's keys)."""
+    found: dict[str, int] = {}
+    for node in graph:
+        if timeline(types[node.path]) is None:
+            continue
+        for source in node.inputs:
+            kind = types[source]
+            if timeline(kind) is None and graph[source].op not in _FREE:
+                found[source] = kind.size * inner_steps(kind.clock)
+    return found

@@ -1,0 +1,218 @@
+"""Streaming state: which frames must be held between two steps.
+
+A frame of a value is held at an instant when it has been computed by then and a frame that reads
+it has not. Views (`x[t-2..t]`, `stride`) hold nothing themselves: the frames belong to the value
+they look at, so two windows on one value share one buffer, and the delays that look-ahead forces
+on a skip path are counted where they arise.
+
+Two figures: `state(step)` is what the compiled step holds between two steps of the hyperperiod of
+all strides and chunks; `state(frame)` is the most that a step of one frame holds, a chunk's own
+frames arriving with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd, inf, lcm
+
+from ..graph import Graph
+from ..ops import VIEWS
+from ..types import Type, inner_steps
+from ..units import Quantity
+from .demand import NEVER, Demand
+from .need import MAX_PHASES, Need, Timing
+from .reads import SAME, Index, Reads, timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The frames of one value that a step carries; `frames` is `None` when they keep growing."""
+
+    path: str
+    frames: int | None
+    values: int | None
+    readers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A value read by another, through any views in between."""
+
+    reader: str
+    chain: tuple[Reads, ...]
+
+    def first(self, i: int) -> Index:
+        """The first source frame that the reader's frame `i` reads."""
+        index: Index = i
+        for reads in self.chain:
+            if abs(index) == inf:
+                return index
+            index = reads.first(int(index))
+        return index
+
+
+@dataclass(frozen=True)
+class Clockwork:
+    """Everything that says when frames come and go."""
+
+    graph: Graph
+    types: Mapping[str, Type]
+    timing: Timing
+    demand: Mapping[str, Demand]
+
+
+def infer_held(work: Clockwork, *, step: bool) -> Mapping[str, Held]:
+    """The held frames of every value that has any; `step` chooses which of the two figures."""
+    ends = _boundaries(work, step)
+    edges = _edges(work)
+    found: dict[str, Held] = {}
+    for path, readers in edges.items():
+        frames = _most_held(work, path, readers, ends)
+        if frames:
+            found[path] = _held(work, path, frames, readers)
+    return found
+
+
+def _held(work: Clockwork, path: str, frames: Index, readers: list[Edge]) -> Held:
+    names = tuple(dict.fromkeys(edge.reader for edge in readers))
+    kind = work.types[path]
+    if frames == inf:
+        return Held(path, None, None, names)
+    return Held(path, int(frames), int(frames) * kind.size * inner_steps(kind.clock), names)
+
+
+def _edges(work: Clockwork) -> dict[str, list[Edge]]:
+    """Each computed value with its readers, looking through views."""
+    found: dict[str, list[Edge]] = {}
+    for path in work.graph.nodes:
+        if work.demand[path] == NEVER or _is_view(work, path):
+            continue
+        for source, chain in _sources(work, path, ()):
+            found.setdefault(source, []).append(Edge(path, chain))
+    return found
+
+
+def _is_view(work: Clockwork, path: str) -> bool:
+    return work.graph[path].op in VIEWS and path not in work.graph.outputs.values()
+
+
+def _sources(
+    work: Clockwork, path: str, chain: tuple[Reads, ...]
+) -> Iterator[tuple[str, tuple[Reads, ...]]]:
+    for slot, source in enumerate(work.graph[path].inputs):
+        reads = work.timing.reads.at(path, slot)
+        if reads is None or source not in work.timing.needs:
+            continue
+        longer = chain if reads is SAME else (*chain, reads)
+        if _is_view(work, source):
+            yield from _sources(work, source, longer)
+        else:
+            yield source, longer
+
+
+def _boundaries(work: Clockwork, step: bool) -> dict[str, tuple[int, int]]:
+    """For each timeline the offset and spacing, in ticks, of the instants between steps."""
+    frames, labels = _periods(work, "frames"), _periods(work, "labels")
+    found = {"labels": (0, labels[0])} if labels else {}
+    if frames:
+        spacing = step_quantum(work) if step else gcd(*frames)
+        found["frames"] = (_offset(work, spacing), spacing)
+    return found
+
+
+def _periods(work: Clockwork, line: str) -> list[int]:
+    """The periods of values that are computed, not fed or only viewed."""
+    return [
+        need.period
+        for path, need in work.timing.needs.items()
+        if timeline(work.types[path]) == line
+        and work.demand[path] != NEVER
+        and work.graph[path].op not in (*VIEWS, "input")
+    ]
+
+
+def step_quantum(work: Clockwork) -> int:
+    """The hyperperiod of all strides and chunks, in ticks."""
+    chunks = [n.attrs["chunk"] for n in work.graph if n.op in ("attend", "window")]
+    lengths = [int(c.value / work.timing.tick) for c in chunks if isinstance(c, Quantity)]
+    return lcm(*_periods(work, "frames"), *lengths)
+
+
+def _offset(work: Clockwork, spacing: int) -> int:
+    """Steps end when the slowest output completes a frame: audio overhang included."""
+    delays = [
+        need.delays[-1]
+        for path in work.graph.outputs.values()
+        if (need := work.timing.needs.get(path)) and timeline(work.types[path]) == "frames"
+    ]
+    finite = [int(d) for d in delays if d < inf]
+    return max(finite, default=0) % spacing
+
+
+def _most_held(
+    work: Clockwork, path: str, readers: list[Edge], ends: dict[str, tuple[int, int]]
+) -> Index:
+    need = work.timing.needs[path]
+    active = [e for e in readers if e.chain or work.timing.needs[e.reader] != need]
+    active = [e for e in active if e.reader in work.timing.needs]
+    line = timeline(work.types[path])
+    if not active or line not in ends:
+        return 0
+    if any(work.timing.needs[e.reader].worst == inf for e in active):
+        return inf
+    offset, spacing = ends[line]
+    cycle = _local_cycle(work, need, active, spacing)
+    base = cycle * 10**4  # far from the left edge, where every read frame exists
+    count = min(cycle // spacing, MAX_PHASES)
+    return max(_held_at(work, path, active, base + offset + n * spacing) for n in range(count))
+
+
+def _local_cycle(work: Clockwork, need: Need, readers: list[Edge], spacing: int) -> int:
+    """After how many ticks the comings and goings around one value repeat."""
+    spans = [spacing, need.period * len(need.delays)]
+    for edge in readers:
+        reader = work.timing.needs[edge.reader]
+        frames = lcm(len(reader.delays), len(work.demand[edge.reader]))
+        for reads in edge.chain:
+            frames = lcm(frames, reads.cycle[0])
+        spans.append(reader.period * frames)
+    return lcm(*spans)
+
+
+def _held_at(work: Clockwork, path: str, readers: list[Edge], instant: int) -> Index:
+    """How many frames of `path` are computed by `instant` and still to be read."""
+    need = work.timing.needs[path]
+    first = min(edge.first(_next_frame(work, edge.reader, instant)) for edge in readers)
+    if first == -inf:
+        return inf
+    last = _next_ready(need, instant) - 1
+    demand = work.demand[path]
+    if demand == (True,):
+        return max(0, last - int(first) + 1)
+    return sum(demand[j % len(demand)] for j in range(int(first), last + 1))
+
+
+def _next_ready(need: Need, instant: int) -> int:
+    """The first frame that is not ready at `instant`."""
+    i = (instant - int(need.worst)) // need.period - 1
+    while need.ready(i) <= instant:
+        i += 1
+    return i
+
+
+def _next_frame(work: Clockwork, path: str, instant: int) -> int:
+    """The first demanded frame of `path` that is computed after `instant`."""
+    demand = work.demand[path]
+    i = _next_ready(work.timing.needs[path], instant)
+    while not demand[i % len(demand)]:
+        i += 1
+    return i
+
+
+def bits_held(held: Mapping[str, Held], bits: Mapping[str, int]) -> Fraction | None:
+    """The size of the held frames in bits, `None` when it keeps growing."""
+    if any(entry.values is None for entry in held.values()):
+        return None
+    return Fraction(sum((entry.values or 0) * bits[path] for path, entry in held.items()))

@@ -1,0 +1,174 @@
+"""The graph: values by dotted path, on a networkx multigraph.
+
+A graph is immutable by convention: passes build a new one with `Graph.rewrite`. The only legal
+cycles pass through a `delay` (or, along a finite axis, an `ahead`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import cast
+
+import networkx as nx
+
+from .budgets import Budget
+from .source import Span
+from .types import Type
+from .units import Quantity
+
+Attr = int | bool | str | Fraction | Quantity | Type | tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One value. `inputs` are the paths of the values it reads, in order.
+
+    `owner` names the value whose parameters this one uses, when an instance is shared.
+    """
+
+    path: str
+    op: str
+    inputs: tuple[str, ...] = ()
+    attrs: Mapping[str, Attr] = field(default_factory=dict)
+    span: Span | None = field(default=None, compare=False)
+    owner: str | None = None
+
+    def with_attrs(self, **attrs: Attr) -> Node:
+        return replace(self, attrs={**self.attrs, **attrs})
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A block instance, repeat or net: where a stretch of the graph came from."""
+
+    path: str
+    kind: str
+    name: str
+    span: Span | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Values in program order, with the names that a user knows them by.
+
+    `outputs` maps `encoder` or `joint.tokens` to a value; `names` maps every binding
+    (`encoder.high`) to its value; `losses` are training terms; `nets` maps each net to the
+    nets it consumes. `inputs` of the model are the values with op `input`.
+    """
+
+    name: str
+    nodes: Mapping[str, Node]
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    scopes: Mapping[str, Scope] = field(default_factory=dict)
+    losses: Mapping[str, str] = field(default_factory=dict)
+    budgets: tuple[Budget, ...] = ()
+    provenance: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes.values())
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __getitem__(self, path: str) -> Node:
+        return self.nodes[path]
+
+    @cached_property
+    def network(self) -> nx.MultiDiGraph[str]:
+        """The values as a networkx graph; an edge carries the input slot it feeds."""
+        network: nx.MultiDiGraph[str] = nx.MultiDiGraph()
+        network.add_nodes_from(self.nodes)
+        for node in self:
+            network.add_edges_from(
+                (source, node.path, {"slot": slot}) for slot, source in enumerate(node.inputs)
+            )
+        return network
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[str, ...]]:
+        """Value -> the values that read it, in program order, each once."""
+        found: dict[str, dict[str, None]] = {path: {} for path in self.nodes}
+        for node in self:
+            for source in node.inputs:
+                found[source][node.path] = None
+        return {path: tuple(paths) for path, paths in found.items()}
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """A topological order in which shifts inside cycles do not count as dependencies."""
+        forward = nx.DiGraph()
+        forward.add_nodes_from(self.nodes)
+        cut = self.cycle_shifts
+        forward.add_edges_from((s, n.path) for n in self if n.path not in cut for s in n.inputs)
+        rank = {path: index for index, path in enumerate(self.nodes)}
+        return tuple(nx.lexicographical_topological_sort(forward, key=rank.__getitem__))
+
+    @cached_property
+    def cycle_shifts(self) -> frozenset[str]:
+        """The shifts that close a cycle: `delay`, `ahead` and windows of the past alone."""
+        return frozenset(p for c in self.cycles for p in c if is_shift(self.nodes[p]))
+
+    @cached_property
+    def cycles(self) -> tuple[frozenset[str], ...]:
+        """The recurrences: groups of values that depend on each other."""
+        found = nx.strongly_connected_components(self.network)
+        looped = (c for c in found if len(c) > 1 or _reads_itself(self.nodes[next(iter(c))]))
+        return tuple(frozenset(c) for c in looped)
+
+    def resolve(self, name: str) -> str | None:
+        """The value that a user's name stands for, or `None`."""
+        if name in self.outputs:
+            return self.outputs[name]
+        return self.names.get(name) or (name if name in self.nodes else None)
+
+    def ancestors(self, paths: Iterable[str]) -> set[str]:
+        """The values that `paths` depend on, themselves included."""
+        found: set[str] = set()
+        stack = list(paths)
+        while stack:
+            path = stack.pop()
+            if path not in found:
+                found.add(path)
+                stack.extend(self.nodes[path].inputs)
+        return found
+
+    def rewrite(self, nodes: Iterable[Node], renamed: Mapping[str, str] | None = None) -> Graph:
+        """A graph with other nodes; `renamed` redirects every use of a value that went away."""
+        moved = renamed or {}
+
+        def final(path: str) -> str:
+            while path in moved:
+                path = moved[path]
+            return path
+
+        kept = {n.path: _redirect(n, final) for n in nodes}
+        names = {k: final(v) for k, v in self.names.items() if final(v) in kept}
+        outputs = {k: final(v) for k, v in self.outputs.items()}
+        losses = {k: final(v) for k, v in self.losses.items()}
+        return replace(self, nodes=kept, names=names, outputs=outputs, losses=losses)
+
+    def types(self) -> Mapping[str, Type]:
+        """Every value's type, inferred; see `facts.shape`."""
+        from .facts.shape import infer_types
+
+        return infer_types(self)
+
+
+def is_shift(node: Node) -> bool:
+    """Whether a value reads other frames only, so that a cycle may close through it."""
+    if node.op == "window":
+        return cast(int, node.attrs["future"]) < 0
+    return node.op in ("delay", "ahead")
+
+
+def _reads_itself(node: Node) -> bool:
+    return node.path in node.inputs
+
+
+def _redirect(node: Node, final: Callable[[str], str]) -> Node:
+    inputs = tuple(final(path) for path in node.inputs)
+    return node if inputs == node.inputs else replace(node, inputs=inputs)
