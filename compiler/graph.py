@@ -100,7 +100,7 @@ class Graph:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """A topological order in which shifts inside cycles do not count as dependencies."""
-        forward = nx.DiGraph()
+        forward: nx.DiGraph[str] = nx.DiGraph()
         forward.add_nodes_from(self.nodes)
         cut = self.cycle_shifts
         forward.add_edges_from((s, n.path) for n in self if n.path not in cut for s in n.inputs)
@@ -150,12 +150,6 @@ class Graph:
         outputs = {k: final(v) for k, v in self.outputs.items()}
         losses = {k: final(v) for k, v in self.losses.items()}
         return replace(self, nodes=kept, names=names, outputs=outputs, losses=losses)
-
-    def types(self) -> Mapping[str, Type]:
-        """Every value's type, inferred; see `facts.shape`."""
-        from .facts.shape import infer_types
-
-        return infer_types(self)
 
 
 def is_shift(node: Node) -> bool:

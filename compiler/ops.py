@@ -106,8 +106,9 @@ _TABLE = [
        framewise=False),
     Op("lattice", "a frame as a joint sees it: against every label", surface=False),
     # linear
-    Op("dense", "an affine map of everything in the frame, inputs concatenated", (1, None),
-       {"n": _int(), "bias": _BIAS}),
+    Op("dense", "an affine map of everything in the frame, inputs concatenated; with groups, of"
+       " equal parts of the first axis, each on its own", (1, None),
+       {"n": _int(), "bias": _BIAS, "groups": _int(1)}),
     Op(
         "convf",
         "convolution along the band axis (and over the taps of a window, if there are any)",

@@ -264,7 +264,8 @@ def append_type(node: Node, ins: Types) -> Type | None:
     if x is None or entry is None:
         return x
     inner = _inner(node, x)
-    if (x.dims, x.taps) != (entry.dims, entry.taps) or not isinstance(entry.clock, Static):
+    fits = entry.size == x.size and entry.dims[-len(x.dims) :] == x.dims
+    if not fits or not isinstance(entry.clock, Static):
         raise RuleError(
             "E0201",
             f"an entry of {x.shape_text()} is appended, not {entry}",

@@ -24,7 +24,8 @@ def _with_bias(node: Node, weight: tuple[int, ...]) -> Shapes:
 
 
 def _dense(node: Node, ins: Sequence[Type], out: Type) -> Shapes:
-    return _with_bias(node, (out.dims[0], sum(x.size for x in ins)))
+    width = sum(x.size for x in ins) // cast(int, node.attrs["groups"])
+    return _with_bias(node, (out.dims[0], width))
 
 
 def _convf(node: Node, ins: Sequence[Type], out: Type) -> Shapes:
@@ -79,6 +80,9 @@ RULES: dict[str, Rule] = {
     "rmsnorm": _scale,
     "batchnorm": _channel_scale_shift,
 }
+
+LEARNED = frozenset(RULES) - frozenset(WITHOUT)
+"""Operators with parameters."""
 
 
 def buffers(node: Node, out: Type) -> Shapes:

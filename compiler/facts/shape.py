@@ -77,7 +77,22 @@ def _broadcasts(narrow: Type, wide: Type) -> bool:
 def _dense(node: Node, ins: Types) -> Type | None:
     _need_real(node, ins)
     known = [x for x in ins if x is not None]
+    if int_attr(node, "groups") > 1:
+        _check_groups(node, known)
     return Type((int_attr(node, "n"),), clocks.join(ins)) if known else None
+
+
+def _check_groups(node: Node, known: Sequence[Type]) -> None:
+    groups, n = int_attr(node, "groups"), int_attr(node, "n")
+    if len(node.inputs) > 1:
+        raise RuleError("E0207", "groups divide one input, not several", help="`concat` them")
+    for x in known:
+        if x.dims[0] % groups or n % groups:
+            raise RuleError(
+                "E0207",
+                f"{groups} groups do not divide {x.dims[0]} inputs and {n} outputs",
+                slots={0: x.shape_text()},
+            )
 
 
 def _concat(node: Node, ins: Types) -> Type | None:

@@ -1,0 +1,98 @@
+"""Libraries: `use std.rnn (Lstm)` reads models/std/rnn.asr, `use my.blocks (X)` a file nearby."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from ..compiler.diagnostics import AsrcError, Bag, diagnostic
+from ..compiler.nearest import did_you_mean
+from ..compiler.source import Source
+from . import syntax
+from .parse import load_source, parse_module
+from .scope import Module
+
+
+class Library:
+    """Reads each library file once. `folder` is where the model's own file lies."""
+
+    def __init__(self, folder: Path | None, bag: Bag) -> None:
+        self.folder = folder
+        self.bag = bag
+        self._modules: dict[str, Module | None] = {}
+
+    def imported(self, use: syntax.Use) -> dict[str, tuple[syntax.Block, Module]]:
+        """The blocks that a `use` brings in. Raises AsrcError for what is not there."""
+        module = self._module(use)
+        found = {}
+        for name in use.names:
+            if name.name not in module.blocks:
+                near = did_you_mean(name.name, module.blocks)
+                known = ", ".join(module.blocks)
+                raise AsrcError(
+                    diagnostic(
+                        "E0108",
+                        f"`{use.module}` has no block `{name.name}`",
+                        name.span,
+                        help=near or f"it has {known}",
+                    )
+                )
+            found[name.name] = module.blocks[name.name]
+        return found
+
+    def _module(self, use: syntax.Use) -> Module:
+        name = str(use.module)
+        if name not in self._modules:
+            self._modules[name] = None
+            self._modules[name] = self._load(use, name)
+        module = self._modules[name]
+        if module is None:
+            raise AsrcError(
+                diagnostic("E0105", f"`{name}` uses itself, directly or not", use.module.span)
+            )
+        return module
+
+    def _load(self, use: syntax.Use, name: str) -> Module:
+        parsed = parse_module(self._source(use, name), self.bag)
+        module = Module(parsed)
+        for item in parsed.items:
+            if isinstance(item, syntax.Use):
+                module.blocks.update(self.imported(item))
+        for item in parsed.items:
+            if isinstance(item, syntax.Block):
+                module.blocks[item.name.name] = (item, module)
+        return module
+
+    def _source(self, use: syntax.Use, name: str) -> Source:
+        parts = [p.name for p in use.module.parts]
+        if parts[0] == "std":
+            return self._standard(use, parts[1:], name)
+        if self.folder is None:
+            raise AsrcError(diagnostic("E0108", f"there is no module `{name}`", use.module.span))
+        path = self.folder.joinpath(*parts).with_suffix(".asr")
+        if not path.is_file():
+            raise AsrcError(
+                diagnostic(
+                    "E0108",
+                    f"there is no module `{name}`",
+                    use.module.span,
+                    help=f"`{name}` is read from `{'/'.join(parts)}.asr` beside the model",
+                )
+            )
+        return load_source(path)
+
+    def _standard(self, use: syntax.Use, parts: list[str], name: str) -> Source:
+        folder = files(__package__.rpartition(".")[0]) / "models" / "std"
+        known = {p.name[:-4]: p for p in folder.iterdir() if p.name.endswith(".asr")}
+        stem = parts[0] if len(parts) == 1 else ""
+        if stem in known:
+            return Source(f"{name}", known[stem].read_text(encoding="utf-8"))
+        near = did_you_mean(stem, known)
+        raise AsrcError(
+            diagnostic(
+                "E0108",
+                f"there is no module `{name}`",
+                use.module.span,
+                help=near or f"the standard library has {', '.join(sorted(known))}",
+            )
+        )

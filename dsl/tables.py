@@ -1,0 +1,100 @@
+"""The LALR(1) tables of `grammar.lark`, kept as JSON so that no run builds the grammar.
+
+`python -m asrc.dsl.tables` writes `grammar.json`. The file names the grammar and the Lark
+release it was made from; when either differs, the tables are built again in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import lark
+
+GRAMMAR = Path(__file__).with_name("grammar.lark")
+TABLES = Path(__file__).with_name("grammar.json")
+STARTS = ["module", "calls", "expression"]
+
+Tables = dict[str, Any]
+
+
+def build_tables(*, strict: bool) -> Tables:
+    """The tables as JSON data. `strict` proves LALR(1) and needs `interegular`."""
+    from lark.grammar import Rule
+    from lark.lexer import TerminalDef
+
+    parser = lark.Lark(
+        GRAMMAR.read_text("utf-8"),
+        parser="lalr",
+        start=STARTS,
+        strict=strict,
+        keep_all_tokens=True,
+        maybe_placeholders=False,
+    )
+    data, memo = parser.memo_serialize([TerminalDef, Rule])
+    data["options"]["strict"] = False
+    table = data["parser"]["parser"]
+    table["states"] = [_row(row) for row in _by_index(table["states"])]
+    table["tokens"] = _by_index(table["tokens"])
+    return {**_origin(), "data": data, "memo": _by_index(memo)}
+
+
+def _by_index(table: dict[int, Any]) -> list[Any]:
+    return [table[index] for index in range(len(table))]
+
+
+def _row(actions: dict[int, Any]) -> list[list[int]]:
+    """`[symbol, 1, rule]` reduces, `[symbol, 0, state]` shifts."""
+    return [[s, kind, arg["@"] if kind else arg] for s, (kind, arg) in actions.items()]
+
+
+def _origin() -> Tables:
+    grammar = GRAMMAR.read_text("utf-8")
+    return {"grammar": sha256(grammar.encode()).hexdigest(), "lark": lark.__version__}
+
+
+def stored_tables() -> Tables | None:
+    """The tables of `grammar.json`, or `None` when they are missing or made from other sources."""
+    try:
+        tables: Tables = json.loads(TABLES.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return tables if tables.items() >= _origin().items() else None
+
+
+def load_parser(callbacks: object) -> lark.Lark:
+    """A parser that calls `callbacks.<rule>(children)` for every rule it completes."""
+    tables = stored_tables() or build_tables(strict=False)
+    load: Callable[..., lark.Lark] = lark.Lark._load_from_dict
+    memo = dict(enumerate(tables["memo"]))
+    return load(_with_rows(tables["data"]), memo, transformer=callbacks)
+
+
+def _with_rows(data: Tables) -> Tables:
+    table = data["parser"]["parser"]
+    table["tokens"] = dict(enumerate(table["tokens"]))
+    table["states"] = {
+        state: {s: (kind, {"@": arg} if kind else arg) for s, kind, arg in row}
+        for state, row in enumerate(table["states"])
+    }
+    return data
+
+
+def render_tables(tables: Tables) -> str:
+    """One line a state, so that a change of the grammar shows as a small difference."""
+    return json.dumps(tables, separators=(",", ":")).replace("]],[[", "]],\n[[") + "\n"
+
+
+def write_tables(path: Path = TABLES) -> None:
+    """Write the strict tables; a reader sees the old file or the new one, never a part."""
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(render_tables(build_tables(strict=True)), "utf-8")
+    os.replace(draft, path)
+
+
+if __name__ == "__main__":
+    write_tables()
