@@ -61,11 +61,11 @@ class Facts:
         return Clockwork(self.graph, self.types, timing, infer_demand(self.graph, timing))
 
     @cached_property
-    def held_step(self) -> Mapping[str, Held]:
+    def held_step(self) -> tuple[Held, ...]:
         return infer_held(self._step, step=True)
 
     @cached_property
-    def held_frame(self) -> Mapping[str, Held]:
+    def held_frame(self) -> tuple[Held, ...]:
         return infer_held(self._frame, step=False)
 
     @cached_property
@@ -113,9 +113,9 @@ class Facts:
         return self.param_count(paths) * PARAMETER.bits
 
     def held_bits(self, paths: Iterable[str], *, step: bool) -> Fraction | None:
+        wanted = set(paths)
         held = self.held_step if step else self.held_frame
-        chosen = {p: held[p] for p in paths if p in held}
-        return bits_held(chosen, {p: self.formats[p].bits for p in chosen})
+        return bits_held((h for h in held if h.path in wanted), lambda p: self.formats[p].bits)
 
     def cost(self, paths: Iterable[str]) -> Range:
         wanted = set(paths)

@@ -74,7 +74,7 @@ def _mark(marked: list[bool], reads: Reads, i: int) -> bool:
 
 
 def _union(left: Demand, right: Demand) -> Demand:
-    if left == right or left == ALL or right == NEVER:
+    if left in (right, ALL) or right == NEVER:
         return left
     if left == NEVER or right == ALL:
         return right

@@ -106,7 +106,7 @@ class _Walk:
             if need is None:
                 continue
             if len(need.delays) > MAX_PHASES:
-                raise AsrcError(_too_many_phases(self.graph[path]))
+                raise AsrcError(too_many_phases(self.graph[path]))
             changed |= self.needs.get(path) != need
             self.needs[path] = need
         return changed
@@ -189,7 +189,8 @@ def shortest_cycle(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
-def _too_many_phases(node: Node) -> Diagnostic:
+def too_many_phases(node: Node) -> Diagnostic:
+    """Chunks and strides whose hyperperiod is out of hand."""
     return diagnostic(
         "E0006",
         f"the chunks and strides on the way to `{node.path}` line up only after more than"

@@ -3,7 +3,8 @@
 A frame of a value is held at an instant when it has been computed by then and a frame that reads
 it has not. Views (`x[t-2..t]`, `stride`) hold nothing themselves: the frames belong to the value
 they look at, so two windows on one value share one buffer, and the delays that look-ahead forces
-on a skip path are counted where they arise.
+on a skip path are counted where they arise. A recurrence keeps its own state: `h[t-1]` inside its
+cycle is one entry, a buffer of `h` for readers outside another.
 
 Two figures: `state(step)` is what the compiled step holds between two steps of the hyperperiod of
 all strides and chunks; `state(frame)` is the most that a step of one frame holds, a chunk's own
@@ -12,25 +13,30 @@ frames arriving with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, inf, lcm
 
-from ..graph import Graph
+from ..diagnostics import AsrcError
+from ..graph import Graph, Node
 from ..ops import VIEWS
 from ..types import Type, inner_steps
 from ..units import Quantity
 from .demand import NEVER, Demand
-from .need import MAX_PHASES, Need, Timing
+from .need import MAX_PHASES, Need, Timing, too_many_phases
 from .reads import SAME, Index, Reads, timeline
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The frames of one value that a step carries; `frames` is `None` when they keep growing."""
+    """The frames of one value that a step carries; `frames` is `None` when they keep growing.
+
+    `kind` is `recurrent` for what a cycle reads of itself, else `history`.
+    """
 
     path: str
+    kind: str
     frames: int | None
     values: int | None
     readers: tuple[str, ...]
@@ -63,34 +69,36 @@ class Clockwork:
     demand: Mapping[str, Demand]
 
 
-def infer_held(work: Clockwork, *, step: bool) -> Mapping[str, Held]:
-    """The held frames of every value that has any; `step` chooses which of the two figures."""
+def infer_held(work: Clockwork, *, step: bool) -> tuple[Held, ...]:
+    """What is held, value by value; `step` chooses which of the two figures."""
     ends = _boundaries(work, step)
-    edges = _edges(work)
-    found: dict[str, Held] = {}
-    for path, readers in edges.items():
+    found = []
+    for (path, kind), readers in _edges(work).items():
         frames = _most_held(work, path, readers, ends)
         if frames:
-            found[path] = _held(work, path, frames, readers)
-    return found
+            found.append(_held(work, path, kind, frames, readers))
+    return tuple(found)
 
 
-def _held(work: Clockwork, path: str, frames: Index, readers: list[Edge]) -> Held:
+def _held(work: Clockwork, path: str, kind: str, frames: Index, readers: list[Edge]) -> Held:
     names = tuple(dict.fromkeys(edge.reader for edge in readers))
-    kind = work.types[path]
     if frames == inf:
-        return Held(path, None, None, names)
-    return Held(path, int(frames), int(frames) * kind.size * inner_steps(kind.clock), names)
+        return Held(path, kind, None, None, names)
+    each = work.types[path].size * inner_steps(work.types[path].clock)
+    return Held(path, kind, int(frames), int(frames) * each, names)
 
 
-def _edges(work: Clockwork) -> dict[str, list[Edge]]:
-    """Each computed value with its readers, looking through views."""
-    found: dict[str, list[Edge]] = {}
+def _edges(work: Clockwork) -> dict[tuple[str, str], list[Edge]]:
+    """Each computed value, by kind of buffer, with its readers: looking through views."""
+    cycle_of = {path: n for n, cycle in enumerate(work.graph.cycles) for path in cycle}
+    found: dict[tuple[str, str], list[Edge]] = {}
     for path in work.graph.nodes:
         if work.demand[path] == NEVER or _is_view(work, path):
             continue
         for source, chain in _sources(work, path, ()):
-            found.setdefault(source, []).append(Edge(path, chain))
+            own = source in cycle_of and cycle_of[source] == cycle_of.get(path)
+            kind = "recurrent" if own else "history"
+            found.setdefault((source, kind), []).append(Edge(path, chain))
     return found
 
 
@@ -135,9 +143,13 @@ def _periods(work: Clockwork, line: str) -> list[int]:
 
 def step_quantum(work: Clockwork) -> int:
     """The hyperperiod of all strides and chunks, in ticks."""
-    chunks = [n.attrs["chunk"] for n in work.graph if n.op in ("attend", "window")]
+    chunks = [node.attrs["chunk"] for node in work.graph if _is_chunked(node)]
     lengths = [int(c.value / work.timing.tick) for c in chunks if isinstance(c, Quantity)]
     return lcm(*_periods(work, "frames"), *lengths)
+
+
+def _is_chunked(node: Node) -> bool:
+    return node.attrs.get("mask") == "chunk" or bool(node.attrs.get("in_chunk"))
 
 
 def _offset(work: Clockwork, spacing: int) -> int:
@@ -165,7 +177,9 @@ def _most_held(
     offset, spacing = ends[line]
     cycle = _local_cycle(work, need, active, spacing)
     base = cycle * 10**4  # far from the left edge, where every read frame exists
-    count = min(cycle // spacing, MAX_PHASES)
+    count = cycle // spacing
+    if count > MAX_PHASES:
+        raise AsrcError(too_many_phases(work.graph[path]))
     return max(_held_at(work, path, active, base + offset + n * spacing) for n in range(count))
 
 
@@ -188,10 +202,13 @@ def _held_at(work: Clockwork, path: str, readers: list[Edge], instant: int) -> I
     if first == -inf:
         return inf
     last = _next_ready(need, instant) - 1
-    demand = work.demand[path]
-    if demand == (True,):
-        return max(0, last - int(first) + 1)
-    return sum(demand[j % len(demand)] for j in range(int(first), last + 1))
+    return _demanded(work.demand[path], int(first), last)
+
+
+def _demanded(demand: Demand, first: int, last: int) -> int:
+    """How many of the frames `first..last` are demanded."""
+    whole, rest = divmod(max(0, last - first + 1), len(demand))
+    return whole * sum(demand) + sum(demand[(first + k) % len(demand)] for k in range(rest))
 
 
 def _next_ready(need: Need, instant: int) -> int:
@@ -211,8 +228,11 @@ def _next_frame(work: Clockwork, path: str, instant: int) -> int:
     return i
 
 
-def bits_held(held: Mapping[str, Held], bits: Mapping[str, int]) -> Fraction | None:
+def bits_held(held: Iterable[Held], bits: Callable[[str], int]) -> Fraction | None:
     """The size of the held frames in bits, `None` when it keeps growing."""
-    if any(entry.values is None for entry in held.values()):
-        return None
-    return Fraction(sum((entry.values or 0) * bits[path] for path, entry in held.items()))
+    total = 0
+    for entry in held:
+        if entry.values is None:
+            return None
+        total += entry.values * bits(entry.path)
+    return Fraction(total)

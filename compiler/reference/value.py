@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..types import Clock, Finite, Label, Lattice, Static, Type
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
+Index = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,14 @@ def frame_shape(kind: Type) -> tuple[int, ...]:
     return (*kind.dims, kind.taps) if kind.taps is not None else kind.dims
 
 
-def over_features(mask: Mask, data: Array) -> Mask:
-    """A presence mask with singleton axes for the features of `data`."""
+def over_features(mask: Array, data: Array) -> Array:
+    """A number or a flag for each frame, with singleton axes for the features of `data`."""
     return mask.reshape(mask.shape + (1,) * (data.ndim - mask.ndim))
+
+
+def any_step(present: Mask) -> Mask:
+    """Whether anything is there along the innermost axis."""
+    return np.asarray(present.any(-1))
 
 
 def select(mask: Mask, data: Array, other: Array | float | int) -> Array:
@@ -79,32 +85,39 @@ def concatenate(values: Sequence[Value], axis: int) -> Value:
     return Value(data, np.concatenate([v.present for v in values], axis))
 
 
-def spread(array: Array, source: Clock, target: Clock) -> Array:
-    """Singleton index axes where `target` has an axis that `source` lacks."""
+def own_axes(source: Clock, target: Clock) -> range:
+    """Which index axes of `target` a value on `source` has."""
     if isinstance(target, Lattice) and isinstance(source, Label):
-        return array[None]
-    have, want = index_rank(source), index_rank(target)
-    return array.reshape(array.shape[:have] + (1,) * (want - have) + array.shape[have:])
+        return range(1, 2)
+    return range(index_rank(source))
 
 
-def broadcast(value: Value, source: Clock, target: Clock, index: tuple[int, ...]) -> Value:
-    """The value on all frames of `index`; frames that it lacks are absent."""
-    data, present = spread(value.data, source, target), spread(value.present, source, target)
-    missing = index_rank(source) > 0 and any(
-        1 != have < want for have, want in zip(present.shape, index, strict=True)
+def common_index(values: Sequence[Value], clocks: Sequence[Clock], target: Clock) -> Index:
+    """The longest extent of each index axis of `target` among values that have it."""
+    index = [0] * index_rank(target)
+    for value, clock in zip(values, clocks, strict=True):
+        for axis, extent in zip(own_axes(clock, target), value.present.shape, strict=True):
+            index[axis] = max(index[axis], extent)
+    return tuple(index)
+
+
+def broadcast(value: Value, source: Clock, target: Clock, index: Index) -> Value:
+    """The value on all frames of `index`: repeated along axes that are not its own; along those
+    that are, cut at the end or absent beyond it."""
+    own = own_axes(source, target)
+    data, present = (_fitted(array, index, own) for array in (value.data, value.present))
+    features = data.shape[value.rank :]
+    spread = tuple(index[axis] if axis in own else 1 for axis in range(len(index)))
+    return Value(
+        np.broadcast_to(data.reshape(spread + features), index + features),
+        np.broadcast_to(present.reshape(spread), index),
     )
-    if missing or (index_rank(source) == index_rank(target) and present.shape != index):
-        data, present = _pad(data, present, index)
-    features = data.shape[len(index) :]
-    return Value(np.broadcast_to(data, index + features), np.broadcast_to(present, index))
 
 
-def _pad(data: Array, present: Mask, index: tuple[int, ...]) -> tuple[Array, Mask]:
-    more = [(0, want - have) for have, want in zip(present.shape, index, strict=True)]
-    still = [(0, 0)] * (data.ndim - len(index))
-    return np.pad(data, more + still), np.pad(present, more)
-
-
-def common_index(shapes: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-    """The longest extent of every index axis."""
-    return tuple(max(extents) for extents in zip(*shapes, strict=True))
+def _fitted(array: Array, index: Index, own: range) -> Array:
+    """Leading axes cut or filled up to their extents."""
+    cut = array[tuple(slice(index[axis]) for axis in own)]
+    more = [(0, index[axis] - extent) for axis, extent in zip(own, cut.shape, strict=False)]
+    if not any(after for _, after in more):
+        return cut
+    return np.pad(cut, more + [(0, 0)] * (cut.ndim - len(more)))

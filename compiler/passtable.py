@@ -1,0 +1,143 @@
+"""The passes that exist and the options that they take, without importing one of them.
+
+Other packages add passes through entry points of the group `asrc.passes`: the entry's name is
+the pass's, and it loads an `Entry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from .diagnostics import AsrcError, diagnostic
+from .nearest import did_you_mean
+from .ops import REQUIRED
+from .source import Span
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+KEEPS: Final = ("lookahead", "rate", "shapes", "parameters", "state", "numerics")
+"""What a pass can promise to leave as it was; `keeps.py` holds it to that."""
+
+GROUP: Final = "asrc.passes"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a pass.
+
+    `kind` is selector, choice, int, real, bool, text, time, or span (a time or a count of frames).
+    Positional options come first and may be written without their name.
+    """
+
+    name: str
+    kind: str
+    doc: str
+    default: object = REQUIRED
+    positional: bool = False
+    low: int | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A pass: where its class is, what it promises, and which passes must come before it."""
+
+    module: str
+    attribute: str
+    summary: str
+    options: tuple[Option, ...] = ()
+    keeps: frozenset[str] = frozenset()
+    after: tuple[str, ...] = ()
+
+    def load(self) -> Any:
+        """The pass's class: a frozen dataclass whose fields are `options`."""
+        return getattr(import_module(self.module, __package__), self.attribute)
+
+    def option(self, name: str) -> Option | None:
+        return next((o for o in self.options if o.name == name), None)
+
+
+_EVERYTHING = frozenset({"lookahead", "rate", "shapes", "parameters", "state", "numerics"})
+
+PASSES: Final[dict[str, Entry]] = {
+    "mask": Entry(
+        "..passes.mask",
+        "Mask",
+        "what attention may see: everything, the past, a chunk at a time, or a limited context",
+        (
+            Option("on", "selector", "the values to mask", positional=True),
+            Option("mode", "choice", "a mask without numbers", None, True,
+                   choices=("full", "causal")),
+            Option("chunk", "time", "attention sees its own chunk of this length", None),
+            Option("left", "span", "and so much before; everything when left out", None, low=0),
+            Option("right", "span", "limited context: so much ahead of each frame", None, low=0),
+        ),
+        frozenset({"rate", "shapes", "parameters"}),
+    ),
+    "dce": Entry("..passes.dce", "Dce", "drop values that no output and no loss needs"),
+    "cse": Entry("..passes.cse", "Cse", "compute equal values once"),
+    "fold_constants": Entry(
+        "..passes.fold_constants", "FoldConstants", "compute what depends on numbers alone"
+    ),
+    "fold_norm": Entry(
+        "..passes.fold_norm", "FoldNorm", "fold normalisation by fixed statistics into a neighbour"
+    ),
+}
+
+
+def lookup(name: str, span: Span | None = None) -> Entry:
+    """The pass of that name; a built-in one first. Raises AsrcError E0804."""
+    if name in PASSES:
+        return PASSES[name]
+    added = _added()
+    if name in added:
+        return cast(Entry, added[name].load())
+    known = [*PASSES, *added]
+    raise AsrcError(
+        diagnostic(
+            "E0804",
+            f"there is no pass `{name}`",
+            span,
+            help=did_you_mean(name, known) or f"passes are {', '.join(sorted(known))}",
+        )
+    )
+
+
+def all_passes() -> Iterator[tuple[str, Entry]]:
+    """Every pass with its name, built-in ones first. Raises AsrcError E0804 on a double name."""
+    yield from PASSES.items()
+    for name, point in sorted(_added().items()):
+        if name in PASSES:
+            raise _twice(name, "asrc", point.value)
+        yield name, cast(Entry, point.load())
+
+
+@cache
+def _added() -> dict[str, EntryPoint]:
+    """Passes of installed packages."""
+    from importlib.metadata import entry_points
+
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        if found.setdefault(point.name, point).value != point.value:
+            raise _twice(point.name, found[point.name].value, point.value)
+    return found
+
+
+def _twice(name: str, first: str, second: str) -> AsrcError:
+    return AsrcError(
+        diagnostic(
+            "E0804",
+            f"two packages offer a pass `{name}`: {first} and {second}",
+            help="uninstall one of them",
+        )
+    )
