@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Final
+from typing import Final, cast
 
 from .graph import Node
 
@@ -13,4 +13,4 @@ DEFAULT: Final = Fraction(1, 10**5)
 def epsilon(node: Node) -> float:
     """The `eps` of a layernorm, rmsnorm or batchnorm, added to a variance or mean square."""
     written = node.attrs["eps"]
-    return float(written) if isinstance(written, int | Fraction) else float(DEFAULT)
+    return float(DEFAULT if written is None else cast(Fraction, written))

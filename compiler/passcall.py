@@ -15,7 +15,7 @@ from .diagnostics import AsrcError, Diagnostic, diagnostic
 from .nearest import did_you_mean
 from .passtable import Entry, Option, lookup
 from .protocol import Pass
-from .spec import Call, Value, show
+from .spec import Call, Value, blame, show
 from .units import Quantity
 
 SELECTOR = re.compile(r"[A-Za-z_*]\w*(\.(\w+|\*))*", re.ASCII)
@@ -28,7 +28,10 @@ def build(call: Call) -> Pass:
     """
     entry = lookup(call.name, call.span)
     values = check_options(call, entry)
-    return cast(Pass, entry.load()(**values))
+    try:
+        return cast(Pass, entry.load()(**values))
+    except AsrcError as error:
+        raise blame(error, call) from None
 
 
 def to_call(made: Pass) -> Call:
@@ -104,7 +107,9 @@ class _Checker:
         for option in self.entry.options:
             if option.required and option.name not in self.values:
                 message = f"`{self.call.name}` needs `{option.name}`: {option.doc}"
-                self._mistake("", message, f"for example `{self.call.name}({_EXAMPLES[option.kind]})`")
+                self._mistake(
+                    "", message, f"for example `{self.call.name}({_EXAMPLES[option.kind]})`"
+                )
 
     def _mistake(self, key: int | str, message: str, help: str = "", code: str = "E0805") -> None:
         self.mistakes.append(diagnostic(code, message, self.call.place(key), help=help))

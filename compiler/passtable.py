@@ -66,8 +66,6 @@ class Entry:
         return next((o for o in self.options if o.name == name), None)
 
 
-_EVERYTHING = frozenset({"lookahead", "rate", "shapes", "parameters", "state", "numerics"})
-
 PASSES: Final[dict[str, Entry]] = {
     "mask": Entry(
         "..passes.mask",
@@ -75,21 +73,38 @@ PASSES: Final[dict[str, Entry]] = {
         "what attention may see: everything, the past, a chunk at a time, or a limited context",
         (
             Option("on", "selector", "the values to mask", positional=True),
-            Option("mode", "choice", "a mask without numbers", None, True,
-                   choices=("full", "causal")),
+            Option(
+                "mode", "choice", "a mask without numbers", None, True, choices=("full", "causal")
+            ),
             Option("chunk", "time", "attention sees its own chunk of this length", None),
             Option("left", "span", "and so much before; everything when left out", None, low=0),
             Option("right", "span", "limited context: so much ahead of each frame", None, low=0),
         ),
-        frozenset({"rate", "shapes", "parameters"}),
+        keeps=frozenset({"rate", "shapes", "parameters"}),
     ),
-    "dce": Entry("..passes.dce", "Dce", "drop values that no output and no loss needs"),
-    "cse": Entry("..passes.cse", "Cse", "compute equal values once"),
+    "dce": Entry(
+        "..passes.dce",
+        "Dce",
+        "drop values that no output and no loss needs",
+        keeps=frozenset({"lookahead", "rate", "shapes", "state", "numerics"}),
+    ),
+    "cse": Entry(
+        "..passes.cse",
+        "Cse",
+        "compute equal values once",
+        keeps=frozenset({"lookahead", "rate", "shapes", "parameters", "numerics"}),
+    ),
     "fold_constants": Entry(
-        "..passes.fold_constants", "FoldConstants", "compute what depends on numbers alone"
+        "..passes.fold_constants",
+        "FoldConstants",
+        "compute what depends on numbers alone, and drop operators that change nothing",
+        keeps=frozenset({"lookahead", "rate", "shapes", "parameters", "numerics"}),
     ),
     "fold_norm": Entry(
-        "..passes.fold_norm", "FoldNorm", "fold normalisation by fixed statistics into a neighbour"
+        "..passes.fold_norm",
+        "FoldNorm",
+        "fold normalisation by fixed statistics into the map beside it, where that is exact",
+        keeps=frozenset({"lookahead", "rate", "shapes", "numerics"}),
     ),
 }
 

@@ -115,6 +115,4 @@ def _no_block(selector: str, kind: str, known: Iterable[str], span: Span | None)
     near = nearest(kind, names)
     help = f"did you mean `at={near}`?" if near else ""
     what = f"no block `{kind}`" if kind else "no block"
-    return AsrcError(
-        diagnostic("E0803", f"`{selector}` holds {what}: {has}", span, has, help=help)
-    )
+    return AsrcError(diagnostic("E0803", f"`{selector}` holds {what}: {has}", span, has, help=help))

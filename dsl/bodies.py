@@ -9,7 +9,7 @@ from ..compiler.source import Span
 from . import syntax
 from .ascribe import Ascriptions
 from .scope import Module, Place, Scope
-from .uses import bound_names
+from .uses import IGNORED, bound_names
 from .values import Missing, Pieces, Ref, Several, Value, describe
 
 MAX_DEPTH = 64
@@ -29,9 +29,11 @@ class Bodies(Ascriptions):
             raise AsrcError(
                 diagnostic("E0105", f"blocks are nested more than {MAX_DEPTH} deep", span)
             )
+        if any(block is other for other, _ in self.trail):
+            raise AsrcError(contains_itself(block))
         self.builder.scope(prefix, "block", block.name.name, span)
         scope = Scope(home, prefix, dict(arguments), incoming, bound_names(block.body))
-        self.trail.append((block.name.name, span))
+        self.trail.append((block, span))
         try:
             self._defaults(block, scope)
             return self._outputs(block, self.run_body(block.body, scope))
@@ -117,6 +119,8 @@ class Bodies(Ascriptions):
         name = target.name.name
         if isinstance(value, Missing):
             raise AsrcError()
+        if name == IGNORED:
+            return
         if name in scope.pending and not isinstance(value, Ref):
             raise AsrcError(
                 diagnostic(
@@ -150,6 +154,9 @@ class Bodies(Ascriptions):
     def _cut(self, value: Pieces, statement: syntax.Bind, scope: Scope) -> list[Ref]:
         found = []
         for index, target in enumerate(statement.targets):
+            if target.name.name == IGNORED:
+                found.append(value.source)  # never looked at
+                continue
             place = Place(scope.path, f"{scope.path}.{target.name.name}")
             attrs = {"parts": value.parts, "index": index}
             found.append(self.node("slice", [value.source], attrs, place, value.span))
@@ -171,6 +178,15 @@ class Bodies(Ascriptions):
         ref = self.stream(statement.value, scope, Place(scope.path, path))
         self.ascribe(ref, statement.type, scope)
         outs[name] = ref
+
+
+def contains_itself(block: syntax.Block) -> Diagnostic:
+    return diagnostic(
+        "E0105",
+        f"block `{block.name.name}` contains itself",
+        block.name.span,
+        help="the language is total: repeat a fixed number of times with `repeat(n)`",
+    )
 
 
 def _wrong_count(statement: syntax.Bind, found: int) -> Diagnostic:

@@ -220,9 +220,7 @@ class Build(local):
     def stage(self, items: Items) -> s.Stage:
         chains = _all(items, s.Chain)
         body, otherwise = (*chains, None, None)[:2]
-        return s.Stage(
-            self._span(items), items[0], _clauses(items).get("args"), body, otherwise
-        )
+        return s.Stage(self._span(items), items[0], _clauses(items).get("args"), body, otherwise)
 
     def chain(self, items: Items) -> s.Chain:
         return s.Chain(self._span(items), _all(items, s.Stage))

@@ -33,6 +33,7 @@ class Builder:
         self._taken: set[str] = set()
         self._shares: list[tuple[str, str]] = []
         self._open: dict[str, int] = {}
+        self._full = False
 
     # --- paths ---
 
@@ -72,12 +73,18 @@ class Builder:
         self, path: str, op: str, inputs: tuple[str, ...], attrs: Mapping[str, Attr], span: Span
     ) -> str:
         """A new value at a path that has been claimed. Raises AsrcError where it cannot be."""
-        if len(self.nodes) >= MAX_VALUES:
-            raise AsrcError(_too_large(span))
+        self._make_room(span)
         node = Node(path, op, inputs, complete(op, attrs), span, self._owner(path, op))
-        self.nodes[path] = node
         self.types[path] = self._type(node)
+        self.nodes[path] = node
         return path
+
+    def _make_room(self, span: Span) -> None:
+        """Refuse more values than a model may have, aloud the first time only."""
+        if len(self.nodes) >= MAX_VALUES:
+            found = () if self._full else (_too_large(span),)
+            self._full = True
+            raise AsrcError(*found)
 
     def add_open(
         self, path: str, op: str, attrs: Mapping[str, Attr], span: Span, extra: tuple[str, ...]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..compiler.budget_check import check_budgets, check_causal, check_within
 from ..compiler.diagnostics import AsrcError, Bag, Diagnostic
 from ..compiler.facts import Facts
 from ..compiler.graph import Graph
-from ..compiler.manager import Result
+from ..compiler.manager import Options, Result, run_pipeline
 from ..compiler.source import Source
 from . import syntax
 from .elaborate import Elaborated, Elaborator
@@ -17,8 +18,11 @@ from .evaluator import Claim
 from .headers import check_headers
 from .modules import Library
 from .parse import parse_module
-from .pipelines import Plan, plans
+from .pipelines import Plan, plans, unknown_pipeline
 from .resolve import check_names
+
+UNBOUNDED = ("E0303", "E0404")
+"""A model with pipelines leaves its masks to them, so that these wait for a pipeline."""
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,58 @@ def _well_formed(graph: Graph, bag: Bag) -> bool:
         bag.extend(error.diagnostics)
         return False
     return True
+
+
+def check_model(model: Model, only: str | None = None, options: Options | None = None) -> Model:
+    """Check budgets and claims, on the bare graph and after each pipeline, or after `only` one.
+
+    The model returned holds the results by pipeline and all diagnostics.
+    """
+    if model.graph is None:
+        return model
+    bag = Bag()
+    bag.extend(model.diagnostics)
+    if only is not None and only not in model.plans:
+        bag.add(unknown_pipeline(only, None, model.plans))
+        return replace(model, diagnostics=tuple(bag))
+    if only is None:
+        bag.extend(_bare(model, model.graph))
+    results: dict[str, Result] = {}
+    for name in model.plans if only is None else (only,):
+        result = _run(model, model.graph, model.plans[name], options, bag)
+        if result is not None:
+            results[name] = result
+    return replace(model, results=results, diagnostics=tuple(bag))
+
+
+def _bare(model: Model, graph: Graph) -> Iterator[Diagnostic]:
+    """What does not hold before any pass."""
+    facts = Facts(graph)
+    found = [*check_budgets(facts, graph.budgets), *_claims(model, facts)]
+    yield from (d for d in found if not (model.plans and d.code in UNBOUNDED))
+
+
+def _run(
+    model: Model, graph: Graph, plan: Plan, options: Options | None, bag: Bag
+) -> Result | None:
+    try:
+        result = run_pipeline(graph, plan.calls, plan.budgets, options=options)
+        bag.extend(result.diagnostics)
+        bag.extend(_claims(model, result.facts))
+    except AsrcError as error:
+        bag.extend(error.diagnostics)
+        return None
+    return result
+
+
+def _claims(model: Model, facts: Facts) -> Iterator[Diagnostic]:
+    """`within` and `causal` where a value still exists under its name."""
+    for claim in model.claims:
+        if claim.path not in facts.graph.nodes:
+            continue
+        if claim.within is not None:
+            found = check_within(facts, claim.path, claim.within, claim.span)
+            yield from () if found is None else (found,)
+        if claim.causal:
+            found = check_causal(facts, claim.path, claim.span)
+            yield from () if found is None else (found,)

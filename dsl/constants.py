@@ -11,7 +11,7 @@ from ..compiler.units import Quantity
 from . import syntax
 from .evaluator import Evaluator
 from .scope import Module, Place, Scope
-from .values import Missing, Value, describe
+from .values import Missing, Value, describe, show_number
 
 KINDS = {"int": None, "real": None, "time": "time", "rate": "rate", "size": "size"}
 """Kind of a parameter -> the dimension of its values."""
@@ -85,7 +85,7 @@ class Constants(Evaluator):
         whole = kind != "int" or (isinstance(value, Fraction) and value.denominator == 1)
         if dimension != KINDS[kind] or not whole:
             article = "an" if kind == "int" else "a"
-            raise AsrcError(_outside(item, expr, f"`{value}` is not {article} {kind}"))
+            raise AsrcError(_outside(item, expr, f"{show_number(value)} is not {article} {kind}"))
 
     def _check_multiple(
         self,
@@ -95,9 +95,11 @@ class Constants(Evaluator):
         expr: syntax.Expr,
         scope: Scope,
     ) -> None:
-        step = _size(self._number_of(multiple, scope))
+        bound = self._number_of(multiple, scope)
+        step = _size(bound)
         if step <= 0 or _size(value) % step:
-            raise AsrcError(_outside(item, expr, f"{value} is not a multiple of {step}"))
+            why = f"{show_number(value)} is not a multiple of {show_number(bound)}"
+            raise AsrcError(_outside(item, expr, why))
 
     def _check_domain(
         self,
@@ -110,7 +112,8 @@ class Constants(Evaluator):
         low = self._number_of(domain.low, scope)
         high = self._number_of(domain.high, scope)
         if not _size(low) <= _size(value) <= _size(high):
-            raise AsrcError(_outside(item, expr, f"{value} is not in {low}..{high}"))
+            shown = f"{show_number(low)}..{show_number(high)}"
+            raise AsrcError(_outside(item, expr, f"{show_number(value)} is not in {shown}"))
 
 
 def _size(value: Fraction | Quantity) -> Fraction:

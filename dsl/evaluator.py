@@ -35,7 +35,7 @@ class Evaluator(ABC):
         self.bag = bag
         self.builder = Builder()
         self.claims: list[Claim] = []
-        self.trail: list[tuple[str, Span]] = []
+        self.trail: list[tuple[syntax.Block, Span]] = []
 
     @abstractmethod
     def value(self, expr: syntax.Expr, scope: Scope, place: Place) -> Value:
@@ -99,12 +99,12 @@ class Evaluator(ABC):
     def _from_users_side(self, item: Diagnostic) -> Diagnostic:
         if not self.trail or item.span is None:
             return item
-        name, span = self.trail[0]
+        block, span = self.trail[0]
         if item.span.source is not self.main and span.source is self.main:
-            use = Label(span, f"in this `{name}`")
+            use = Label(span, f"in this `{block.name.name}`")
             return replace(item, labels=(use, *item.labels))
-        name, span = self.trail[-1]
-        return item.at(span, f"in this `{name}`")
+        block, span = self.trail[-1]
+        return item.at(span, f"in this `{block.name.name}`")
 
     def node(
         self,

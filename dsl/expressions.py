@@ -13,6 +13,7 @@ from ..compiler.units import Quantity
 from . import syntax
 from .arithmetic import combine, literal, negate
 from .evaluator import Evaluator
+from .modules import standard_home
 from .options import weight_options
 from .scope import Place, Scope
 from .time import Timed
@@ -69,6 +70,7 @@ class Expressions(Timed, Evaluator):
             raise AsrcError(_before_definition(expr, scope))
         if scope.block(expr.name) is not None or expr.name in SURFACE:
             return self.named(syntax.Ident(expr.span, expr.name), (), scope, Place("?"))
+        _check_later_constant(expr, scope)
         known = [*scope.names, *scope.nets, *scope.module.constants, *scope.module.blocks]
         raise AsrcError(unknown_name(expr.name, expr.span, [*known, *SURFACE]))
 
@@ -140,9 +142,18 @@ class Expressions(Timed, Evaluator):
 
 
 def unknown_name(name: str, span: Span, known: Sequence[str]) -> Diagnostic:
-    return diagnostic(
-        "E0101", f"nothing is called `{name}` here", span, help=did_you_mean(name, known)
-    )
+    home = standard_home(name)
+    help = f"`use {home} ({name})` brings it in" if home else did_you_mean(name, known)
+    return diagnostic("E0101", f"nothing is called `{name}` here", span, help=help)
+
+
+def _check_later_constant(expr: syntax.Name, scope: Scope) -> None:
+    """Refuse a constant that the file defines further down."""
+    for item in scope.module.source.items:
+        if isinstance(item, syntax.Param | syntax.Let) and item.name.name == expr.name:
+            message = f"`{expr.name}` is used before it is defined"
+            found = diagnostic("E0103", message, expr.span, help="constants go from top to bottom")
+            raise AsrcError(found.at(item.name.span, "defined here"))
 
 
 def _before_definition(expr: syntax.Name, scope: Scope) -> Diagnostic:

@@ -132,11 +132,23 @@ def reserved_word(s: Situation) -> Diagnostic | None:
 
 def declaration_inside(s: Situation) -> Diagnostic | None:
     """A body is still open where the next declaration begins."""
-    for word in (s.near(0), s.near(-1)):
-        if s.opener and s.opener.text == "{" and word and word.text in DECLARATIONS:
+    if s.opener is None or s.opener.text != "{":
+        return None
+    for before, word in ((s.near(-1), s.near(0)), (s.near(-2), s.near(-1))):
+        starts = before and (before.ends_operand or before == s.opener)
+        if starts and word and word.text in DECLARATIONS:
             message = f"`{word.text}` begins a declaration inside a body"
             help = "close the body with `}` before it; declarations begin in column one"
             return s.with_opener(s.error(message, help, at=word))
+    return None
+
+
+def nothing_declared(s: Situation) -> Diagnostic | None:
+    """`let = 3`: the word is taken for a name, since no name follows it."""
+    following = s.near(1)
+    if s.found and s.found.text in DECLARATIONS and "LET" in s.expected and following:
+        message = f"expected a name after `{s.found.text}`, found `{following.text}`"
+        return s.error(message, at=following)
     return None
 
 
@@ -195,7 +207,7 @@ def unclosed_bracket(s: Situation) -> Diagnostic | None:
 
 
 CHECKS: tuple[Callable[[Situation], Diagnostic | None], ...] = (
-    unclosed_string, unknown_unit, spaced_unit, foreign_letter, bare_point, declaration_inside,
+    unclosed_string, unknown_unit, spaced_unit, foreign_letter, bare_point, declaration_inside, nothing_declared,
     foreign_word, colon_for_brace, slice_colon, wrong_equals, stray_closer, foreign_mark,
     index_without_t, not_a_stage, unclosed_bracket, reserved_word,
 )  # fmt: skip
@@ -209,4 +221,3 @@ def declaration_help(word: str) -> str:
         return "statements stand in the braces of a `block` or `net`"
     near = nearest(word, DECLARATIONS)
     return f"did you mean `{near}`?" if near else f"declarations are {', '.join(DECLARATIONS)}"
-

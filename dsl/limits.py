@@ -41,9 +41,7 @@ def _is_short(text: str) -> bool:
     assert match is not None
     digits = match["digits"].replace(".", "")
     exponent = (match["exponent"] or "0").lstrip("+-").lstrip("0") or "0"
-    return (
-        len(digits) <= MAX_DIGITS and len(exponent) <= 2 and int(exponent) <= MAX_EXPONENT
-    )
+    return len(digits) <= MAX_DIGITS and len(exponent) <= 2 and int(exponent) <= MAX_EXPONENT
 
 
 def _too_deep(source: Source, lexemes: list[Lexeme]) -> Iterator[Diagnostic]:

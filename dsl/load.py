@@ -18,7 +18,7 @@ def load_source(path: str | Path) -> Source:
     Raises `AsrcError`: E0008 not readable, E0003 too large, E0002 not UTF-8 text.
     """
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = error.strerror or str(error)

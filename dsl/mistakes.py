@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_right
+from typing import cast
 
-from lark.exceptions import UnexpectedInput
+from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from ..compiler.diagnostics import Diagnostic, diagnostic
 from ..compiler.source import Source
@@ -35,16 +36,16 @@ def unknown_declaration(source: Source, island: Island) -> Diagnostic | None:
 
 
 def _situation(source: Source, island: Island, error: UnexpectedInput) -> Situation:
-    """The parser saw the island's text from its first lexeme on, so positions start there."""
-    position = error.pos_in_stream
-    at_end = position is None or getattr(getattr(error, "token", None), "type", "") == "$END"
-    if at_end or position is None:
-        index = len(island)
-    else:
-        starts = [lexeme.start for lexeme in island]
-        index = bisect_right(starts, position + starts[0]) - 1
-    parser = error.interactive_parser  # type: ignore[attr-defined]
-    return Situation(source, island, index, frozenset(parser.accepts()))
+    accepted = error.interactive_parser.accepts()  # type: ignore[no-untyped-call]
+    return Situation(source, island, _index(island, error), frozenset(accepted))
+
+
+def _index(island: Island, error: UnexpectedInput) -> int:
+    """The offending lexeme. The parser saw the island's text from its first lexeme on."""
+    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+        return len(island)
+    starts = [lexeme.start for lexeme in island]
+    return bisect_right(starts, cast(int, error.pos_in_stream) + starts[0]) - 1
 
 
 def _plain(s: Situation) -> Diagnostic:

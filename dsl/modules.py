@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from ..compiler.diagnostics import AsrcError, Bag, diagnostic
@@ -82,8 +84,7 @@ class Library:
         return load_source(path)
 
     def _standard(self, use: syntax.Use, parts: list[str], name: str) -> Source:
-        folder = files(__package__.rpartition(".")[0]) / "models" / "std"
-        known = {p.name[:-4]: p for p in folder.iterdir() if p.name.endswith(".asr")}
+        known = _standard_files()
         stem = parts[0] if len(parts) == 1 else ""
         if stem in known:
             return Source(f"{name}", known[stem].read_text(encoding="utf-8"))
@@ -96,3 +97,18 @@ class Library:
                 help=near or f"the standard library has {', '.join(sorted(known))}",
             )
         )
+
+
+def standard_home(block: str) -> str | None:
+    """The standard module that has a block of this name."""
+    declaration = re.compile(rf"^block {re.escape(block)}\b", re.MULTILINE)
+    for stem, file in _standard_files().items():
+        if declaration.search(file.read_text(encoding="utf-8")):
+            return f"std.{stem}"
+    return None
+
+
+def _standard_files() -> dict[str, Traversable]:
+    folder = files(__package__.rpartition(".")[0]) / "models" / "std"
+    found = sorted(folder.iterdir(), key=lambda file: file.name)
+    return {f.name[:-4]: f for f in found if f.name.endswith(".asr")}

@@ -32,13 +32,16 @@ def parse_module(source: Source, bag: Bag) -> Module:
     """One file. Mistakes go to `bag` (E0001, E0004, E0005) and leave `complete` false."""
     found = scan(source.text)
     items: list[Declaration] = []
+    lost: set[str] = set()
     complete = True
     for island in cut_islands(source.text, found.lexemes):
         parsed = _parse_declarations(source, island, bag)
-        complete = complete and parsed is not None
+        if parsed is None:
+            complete = False
+            lost |= _declared(island)
         items.extend(parsed or ())
     comments = tuple(Comment(comment.span(source)) for comment in found.comments)
-    return Module(source, tuple(items), comments, complete)
+    return Module(source, tuple(items), comments, complete, frozenset(lost))
 
 
 def parse_calls(source: Source, bag: Bag) -> tuple[PassCall, ...]:
@@ -53,15 +56,19 @@ def parse_expression(source: Source, bag: Bag) -> Expr | None:
     return expr
 
 
-def _parse_declarations(
-    source: Source, island: Island, bag: Bag
-) -> tuple[Declaration, ...] | None:
+def _parse_declarations(source: Source, island: Island, bag: Bag) -> tuple[Declaration, ...] | None:
     unknown = unknown_declaration(source, island)
     if unknown:
         bag.add(unknown)
         return None
     items: tuple[Declaration, ...] | None = _parse(source, island, "module", bag)
     return items
+
+
+def _declared(island: Island) -> set[str]:
+    """The names that a piece which does not parse seems to declare."""
+    words = [lexeme.text for lexeme in island if lexeme.kind == "word"]
+    return set(words[1:] if words[:1] == ["use"] else words[1:2])
 
 
 def _parse(source: Source, island: Island, start: str, bag: Bag) -> Any:

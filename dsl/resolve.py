@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..compiler.diagnostics import Bag, Diagnostic, diagnostic
-from ..compiler.nearest import did_you_mean
+from ..compiler.nearest import nearest
 from ..compiler.ops import SURFACE
 from ..compiler.source import Span
 from . import syntax
 from .arithmetic import FUNCTIONS
-from .expressions import SPECIAL, WORDS
-from .uses import bound_names, parts, walk
+from .bodies import contains_itself
+from .expressions import SPECIAL, WORDS, unknown_name
+from .uses import IGNORED, bound_names, parts, walk
 
 _CALLABLE = frozenset({*SURFACE, *SPECIAL, *FUNCTIONS, *WORDS})
 
@@ -26,11 +27,12 @@ class Names:
 
     declared: dict[str, tuple[str, Span]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    lost: frozenset[str] = frozenset()
 
 
 def check_names(module: syntax.Module, bag: Bag) -> None:
     """Report every mistake with names in a file."""
-    names = Names()
+    names = Names(lost=module.lost)
     for kind, ident in _declarations(module):
         _declare(names, kind, ident, bag)
     for item in module.items:
@@ -79,12 +81,7 @@ def _recursion(module: syntax.Module) -> Iterator[Diagnostic]:
     calls = {name: _called(block) & blocks.keys() for name, block in blocks.items()}
     for name, block in blocks.items():
         if name in _reach(calls, calls[name]):
-            yield diagnostic(
-                "E0105",
-                f"block `{name}` contains itself",
-                block.name.span,
-                help="the language is total: repeat a fixed number of times with `repeat(n)`",
-            )
+            yield contains_itself(block)
 
 
 def _called(block: syntax.Block) -> set[str]:
@@ -133,6 +130,8 @@ class _Body:
         self._bind(formal.name)
 
     def _bind(self, ident: syntax.Ident) -> None:
+        if ident.name == IGNORED:
+            return
         if ident.name in self.bound:
             self.bag.add(_twice(ident, self.bound[ident.name]))
         self.bound.setdefault(ident.name, ident.span)
@@ -190,15 +189,16 @@ class _Body:
         self.used.add(name)
         if name in extra or name in self.bound or name in self.file.declared:
             return
+        if name in self.file.lost:
+            return
         if name in self.later:
             if not early:
                 self._too_early(name, span)
         elif name not in _CALLABLE:
             known = [*self.later, *self.bound, *self.file.declared, *_CALLABLE]
-            near = did_you_mean(name, known)
-            self.bag.add(
-                diagnostic("E0101", f"nothing is called `{name}` here", span, help=near)
-            )
+            near = nearest(name, known)
+            self.used |= {near} if near else set()  # misspelt, not unused
+            self.bag.add(unknown_name(name, span, known))
 
     def _too_early(self, name: str, span: Span) -> None:
         found = diagnostic(

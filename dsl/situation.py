@@ -92,9 +92,7 @@ class Situation:
     ) -> Diagnostic:
         """E0001 at `at` or the offending lexeme."""
         span = at.span(self.source) if at else self.place
-        return Diagnostic(
-            "E0001", message, (Label(span, text),), help=(help,) if help else ()
-        )
+        return Diagnostic("E0001", message, (Label(span, text),), help=(help,) if help else ())
 
     def with_opener(self, item: Diagnostic) -> Diagnostic:
         if self.opener is None:

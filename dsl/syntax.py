@@ -367,9 +367,13 @@ class Comment(Syntax):
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One file. `complete` is false when an island did not parse; the rest is still checked."""
+    """One file. `complete` is false when an island did not parse; the rest is still checked.
+
+    `lost` are the names that such islands seem to declare: uses of them say nothing more.
+    """
 
     source: Source
     items: tuple[Declaration, ...]
     comments: tuple[Comment, ...]
     complete: bool
+    lost: frozenset[str] = frozenset()

@@ -7,7 +7,6 @@ release it was made from; when either differs, the tables are built again in mem
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -93,7 +92,7 @@ def write_tables(path: Path = TABLES) -> None:
     """Write the strict tables; a reader sees the old file or the new one, never a part."""
     draft = path.with_name(path.name + ".new")
     draft.write_text(render_tables(build_tables(strict=True)), "utf-8")
-    os.replace(draft, path)
+    draft.replace(path)
 
 
 if __name__ == "__main__":

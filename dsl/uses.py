@@ -30,6 +30,10 @@ def uses_incoming(block: syntax.Block) -> bool:
     return any(isinstance(node, syntax.Incoming) for node in walk(block.body))
 
 
+IGNORED = "_"
+"""A target of this name binds nothing: `first, _, _ = x |> split(3)`."""
+
+
 def bound_names(body: Sequence[syntax.Statement]) -> dict[str, Span]:
     """The names that a body binds, each with the place of its first binding."""
     found: dict[str, Span] = {}
@@ -37,4 +41,5 @@ def bound_names(body: Sequence[syntax.Statement]) -> dict[str, Span]:
         if isinstance(statement, syntax.Bind):
             for target in statement.targets:
                 found.setdefault(target.name.name, target.name.span)
+    found.pop(IGNORED, None)
     return found

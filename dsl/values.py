@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..compiler.graph import Attr
 from ..compiler.source import Span
-from ..compiler.units import Quantity
+from ..compiler.units import Quantity, format_number
 
 if TYPE_CHECKING:
     from .scope import Module
@@ -96,10 +96,15 @@ Value = (
 )
 
 
+def show_number(value: Fraction | Quantity) -> str:
+    """`2.5`, `25ms`: as a user would write it."""
+    return str(value) if isinstance(value, Quantity) else format_number(value)
+
+
 def describe(value: Value) -> str:
     """What a value is, in a user's words."""
     if isinstance(value, Fraction | Quantity):
-        return f"the number {value}"
+        return f"the number {show_number(value)}"
     if isinstance(value, Symbol):
         return f"the word `{value.name}`"
     if isinstance(value, OpInstance):

@@ -73,7 +73,10 @@ class Mask:
         if not (frames or labels or clipped):
             raise AsrcError(_nothing(self.on, kind))
         attrs: dict[str, Attr] = {
-            "mask": kind, "chunk": self.chunk, "left": self.left, "right": self.right
+            "mask": kind,
+            "chunk": self.chunk,
+            "left": self.left,
+            "right": self.right,
         }
         masked = [n.with_attrs(**attrs) for n in (*frames, *labels)]
         masked += [n.with_attrs(chunk=self.chunk) for n in clipped]

@@ -47,7 +47,13 @@ class Builder:
     scopes: dict[str, Scope] = field(default_factory=dict)
 
     def __call__(
-        self, path: str, op: str, *inputs: str, at: str = "", owner: str | None = None, **attrs: Attr
+        self,
+        path: str,
+        op: str,
+        *inputs: str,
+        at: str = "",
+        owner: str | None = None,
+        **attrs: Attr,
     ) -> str:
         defaults = {k: o.default for k, o in OPS[op].options.items() if not o.required}
         full: dict[str, Attr] = {**defaults, **attrs}  # type: ignore[dict-item]
@@ -128,7 +134,12 @@ def convolution(b: Builder, p: str, x: str, width: int, past: int, future: int, 
 
 
 def conformer(
-    layers: int = 12, future: int = 0, *, width: int = 256, channels: int = 64, in_chunk: bool = False
+    layers: int = 12,
+    future: int = 0,
+    *,
+    width: int = 256,
+    channels: int = 64,
+    in_chunk: bool = False,
 ) -> Graph:
     """The encoder of anchors C.4: offline attention, `future` right frames in each convolution."""
     b = Builder(CONFORMER)

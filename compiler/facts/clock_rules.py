@@ -127,11 +127,12 @@ def refuse_label_future(x: Type, frames: int) -> None:
 
 
 def _check_initial(ins: Types) -> None:
-    """What absent frames read as: one static value of the same shape."""
+    """What absent frames read as: one static value of the same shape, or a number."""
     if len(ins) < 2 or ins[0] is None or ins[1] is None:
         return
     x, initial = ins[0], ins[1]
-    if initial.dims != x.dims or not isinstance(initial.clock, Static):
+    fits = initial.size == 1 or initial.dims == x.dims
+    if not fits or not isinstance(initial.clock, Static):
         raise RuleError(
             "E0201",
             f"the initial value of {x.shape_text()} is {initial}",

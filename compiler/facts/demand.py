@@ -13,6 +13,7 @@ from math import inf, lcm
 from ..graph import Graph
 from .need import MAX_PHASES, Timing, shortest_cycle
 from .reads import SAME, Reads
+from .waves import settle
 
 Demand = tuple[bool, ...]
 """One flag for each phase of a cycle of frames."""
@@ -25,12 +26,7 @@ def infer_demand(graph: Graph, timing: Timing) -> Mapping[str, Demand]:
     """The demanded phases of every value with a timeline; outputs and losses are demanded."""
     roots = {*graph.outputs.values(), *graph.losses.values()}
     demand: dict[str, Demand] = {p: ALL if p in roots else NEVER for p in graph.nodes}
-    changed = True
-    while changed:
-        changed = False
-        for path in reversed(graph.order):
-            changed |= _push(graph, timing, demand, path)
-        changed &= bool(graph.cycles)
+    settle(graph, lambda path: _push(graph, timing, demand, path), backwards=True)
     return demand
 
 
@@ -41,14 +37,15 @@ def _push(graph: Graph, timing: Timing, demand: dict[str, Demand], path: str) ->
     grew = False
     for slot, source in enumerate(graph[path].inputs):
         reads = timing.reads.at(path, slot)
-        wanted = ALL if reads is None else _read_by(demand[path], reads)
-        merged = _union(demand[source], wanted)
+        wanted = ALL if reads is None else read_by(demand[path], reads)
+        merged = union(demand[source], wanted)
         grew |= merged != demand[source]
         demand[source] = merged
     return grew
 
 
-def _read_by(wanted: Demand, reads: Reads) -> Demand:
+def read_by(wanted: Demand, reads: Reads) -> Demand:
+    """The phases of a source that are read by the wanted phases of its reader."""
     if reads is SAME:
         return wanted
     frames = lcm(len(wanted), reads.cycle[0])
@@ -73,7 +70,8 @@ def _mark(marked: list[bool], reads: Reads, i: int) -> bool:
     return True
 
 
-def _union(left: Demand, right: Demand) -> Demand:
+def union(left: Demand, right: Demand) -> Demand:
+    """The phases in either."""
     if left in (right, ALL) or right == NEVER:
         return left
     if left == NEVER or right == ALL:

@@ -41,20 +41,25 @@ class Cost:
             self.unbounded or other.unbounded,
         )
 
-    def _pick(self, other: Cost, pick: Callable[[Fraction, Fraction], Fraction]) -> Cost:
+    def worse(self, other: Cost) -> Cost:
+        """The dearer of two alternatives a frame; an utterance may well take both in turn."""
         return Cost(
-            pick(self.second, other.second),
-            pick(self.label, other.label),
-            pick(self.joint, other.joint),
-            pick(self.utterance, other.utterance),
+            max(self.second, other.second),
+            max(self.label, other.label),
+            max(self.joint, other.joint),
+            self.utterance + other.utterance,
             self.unbounded or other.unbounded,
         )
 
-    def worse(self, other: Cost) -> Cost:
-        return self._pick(other, max)
-
     def better(self, other: Cost) -> Cost:
-        return self._pick(other, min)
+        """The cheaper of two alternatives."""
+        return Cost(
+            min(self.second, other.second),
+            min(self.label, other.label),
+            min(self.joint, other.joint),
+            min(self.utterance, other.utterance),
+            self.unbounded and other.unbounded,
+        )
 
 
 def _zero(node: Node, ins: Sequence[Type], out: Type, reads: ReadsTable) -> int:

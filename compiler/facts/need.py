@@ -19,6 +19,7 @@ from ..diagnostics import AsrcError, Diagnostic, diagnostic
 from ..graph import Graph, Node
 from ..types import Type
 from .reads import SAME, Index, Reads, ReadsTable, period_of, timeline
+from .waves import settle
 
 MAX_PHASES = 1 << 16
 T = TypeVar("T")
@@ -66,9 +67,7 @@ def infer_timing(
     tick = _tick(types)
     table = ReadsTable(graph, types, quantum=quantum)
     walk = _Walk(graph, types, table, tick, best)
-    walk.sweep()
-    while graph.cycles and walk.sweep():
-        pass
+    settle(graph, walk.visit)
     return Timing(tick, walk.needs, table)
 
 
@@ -81,9 +80,9 @@ def _tick(types: Mapping[str, Type]) -> Fraction:
 
 
 class _Walk:
-    """Fills in needs in graph order; a recurrence's shift is unknown in the first sweep.
+    """Fills in needs in graph order; a recurrence's shift is unknown at the first visit.
 
-    Needs only grow and are bounded by those of the values outside the cycle, so sweeping ends.
+    Needs only grow and are bounded by those of the values outside the cycle, so they settle.
     """
 
     def __init__(
@@ -98,18 +97,15 @@ class _Walk:
         self.periods = {p: int(period_of(kind) / tick) for p, kind in types.items()}
         self.needs: dict[str, Need] = {}
 
-    def sweep(self) -> bool:
-        """One pass over all values; whether any need changed."""
-        changed = False
-        for path in self.graph.order:
-            need = self._need(self.graph[path])
-            if need is None:
-                continue
-            if len(need.delays) > MAX_PHASES:
-                raise AsrcError(too_many_phases(self.graph[path]))
-            changed |= self.needs.get(path) != need
-            self.needs[path] = need
-        return changed
+    def visit(self, path: str) -> bool:
+        """Infer one value's need from its inputs' needs; whether it changed."""
+        need = self._need(self.graph[path])
+        if need is None or need == self.needs.get(path):
+            return False
+        if len(need.delays) > MAX_PHASES:
+            raise AsrcError(too_many_phases(self.graph[path]))
+        self.needs[path] = need
+        return True
 
     def _need(self, node: Node) -> Need | None:
         period = self.periods[node.path]

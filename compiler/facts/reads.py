@@ -34,6 +34,19 @@ class Reads:
     cycle: tuple[int, int] = (1, 1)
     step: int = 1
 
+    def taps(self) -> tuple[Reads, ...]:
+        """The same reads in patterns without gaps: one for each tap of a dilated window."""
+        if self.step == 1:
+            return (self,)
+        spans = (self.last(i) - self.first(i) for i in range(self.cycle[0]))
+        return tuple(self._tap(offset) for offset in range(0, int(max(spans)) + 1, self.step))
+
+    def _tap(self, offset: int) -> Reads:
+        def first(i: int) -> Index:
+            return self.first(i) + offset
+
+        return Reads(first, lambda i: min(first(i), self.last(i)), self.cycle)
+
 
 def _identity(i: int) -> int:
     return i
@@ -107,9 +120,13 @@ def _window(site: Site) -> Reads:
     if chunk is None or future <= 0:
         return span_reads(past, future, by)
     if not site.quantum:
-        return span_reads(past, min(future, 0))
-    size = chunk
-    return Reads(lambda i: i - past, lambda i: min(i + future, _end(i, size)), (size, size))
+        return span_reads(past, min(future, 0), by)
+    return _clipped(past, min(future, (chunk - 1) // by * by), by, chunk)
+
+
+def _clipped(past: int, reach: int, by: int, size: int) -> Reads:
+    """Frames come in order: one with no tap ahead still follows the frames before it."""
+    return Reads(lambda i: i - past, lambda i: min(i + reach, _end(i, size)), (size, size), by)
 
 
 def _end(i: int, chunk: int) -> int:

@@ -6,7 +6,7 @@ type is `None` while a recurrence through it is still open; a rule then says wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -17,6 +17,7 @@ from ..types import Type
 from . import clock_rules as clocks
 from .attend_rules import attend_type, positions_type
 from .rule_error import RuleError
+from .waves import Wave, waves
 
 Types = Sequence[Type | None]
 Rule = Callable[[Node, Types], Type | None]
@@ -301,28 +302,32 @@ RULES: dict[str, Rule] = {
 def infer_types(graph: Graph) -> Mapping[str, Type]:
     """Every value's type. Raises AsrcError where a rule refuses or a recurrence stays open."""
     types: dict[str, Type | None] = dict.fromkeys(graph.nodes)
-    for _ in range(3):
-        open_before = _sweep(graph, types)
-        if not open_before:
-            return cast("Mapping[str, Type]", types)
-    raise AsrcError(*(_open_recurrence(graph[p]) for p, found in types.items() if found is None))
+    looped = frozenset[str]().union(*graph.cycles)
+    for wave in waves(graph):
+        changed = _sweep(graph, wave, types)
+        if wave[0] in looped and changed:
+            _settle(graph, wave, types)
+    return cast("Mapping[str, Type]", types)
 
 
-def _sweep(graph: Graph, types: dict[str, Type | None]) -> bool:
-    """One pass over the graph in order; whether a recurrence changed what was assumed."""
-    changed = False
-    shifts = graph.cycle_shifts
-    for path in graph.order:
-        node = graph[path]
-        found = type_of(graph, node, [types[p] for p in node.inputs])
-        changed |= found is None or (path in shifts and found != types[path])
+def _sweep(graph: Graph, paths: Iterable[str], types: dict[str, Type | None]) -> list[str]:
+    """Infer some values once; returns those whose type is new, or not known yet."""
+    changed = []
+    for path in paths:
+        found = type_of(graph, graph[path], [types[p] for p in graph[path].inputs])
+        if found is None or found != types[path]:
+            changed.append(path)
         types[path] = found
-    return changed or _shifts_moved(graph, types)
+    return changed
 
 
-def _shifts_moved(graph: Graph, types: dict[str, Type | None]) -> bool:
-    """Whether a recurrence's shift saw an older type of its input than the final one."""
-    return any(types[p] != types[graph[p].inputs[0]] for p in graph.cycle_shifts)
+def _settle(graph: Graph, wave: Wave, types: dict[str, Type | None]) -> None:
+    """Each sweep over a recurrence carries types through one more of its shifts."""
+    for _ in range(2 + sum(path in graph.cycle_shifts for path in wave)):
+        changed = _sweep(graph, wave, types)
+        if not changed:
+            return
+    raise AsrcError(*(_open_recurrence(graph[path]) for path in changed))
 
 
 def type_of(graph: Graph, node: Node, ins: Types) -> Type | None:

@@ -16,14 +16,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
+from itertools import pairwise
 from math import gcd, inf, lcm
+from operator import itemgetter
 
 from ..diagnostics import AsrcError
 from ..graph import Graph, Node
 from ..ops import VIEWS
 from ..types import Type, inner_steps
 from ..units import Quantity
-from .demand import NEVER, Demand
+from .demand import NEVER, Demand, read_by, union
 from .need import MAX_PHASES, Need, Timing, too_many_phases
 from .reads import SAME, Index, Reads, timeline
 
@@ -44,10 +47,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A value read by another, through any views in between."""
+    """A value read by another, through any views in between: without gaps, in `wanted` phases."""
 
     reader: str
     chain: tuple[Reads, ...]
+    wanted: Demand
 
     def first(self, i: int) -> Index:
         """The first source frame that the reader's frame `i` reads."""
@@ -98,7 +102,8 @@ def _edges(work: Clockwork) -> dict[tuple[str, str], list[Edge]]:
         for source, chain in _sources(work, path, ()):
             own = source in cycle_of and cycle_of[source] == cycle_of.get(path)
             kind = "recurrent" if own else "history"
-            found.setdefault((source, kind), []).append(Edge(path, chain))
+            wanted = reduce(read_by, chain, work.demand[path])
+            found.setdefault((source, kind), []).append(Edge(path, chain, wanted))
     return found
 
 
@@ -113,11 +118,12 @@ def _sources(
         reads = work.timing.reads.at(path, slot)
         if reads is None or source not in work.timing.needs:
             continue
-        longer = chain if reads is SAME else (*chain, reads)
-        if _is_view(work, source):
-            yield from _sources(work, source, longer)
-        else:
-            yield source, longer
+        for tap in reads.taps():
+            longer = chain if tap is SAME else (*chain, tap)
+            if _is_view(work, source):
+                yield from _sources(work, source, longer)
+            else:
+                yield source, longer
 
 
 def _boundaries(work: Clockwork, step: bool) -> dict[str, tuple[int, int]]:
@@ -137,7 +143,8 @@ def _periods(work: Clockwork, line: str) -> list[int]:
         for path, need in work.timing.needs.items()
         if timeline(work.types[path]) == line
         and work.demand[path] != NEVER
-        and work.graph[path].op not in (*VIEWS, "input")
+        and work.graph[path].op != "input"
+        and not _is_view(work, path)
     ]
 
 
@@ -196,13 +203,20 @@ def _local_cycle(work: Clockwork, need: Need, readers: list[Edge], spacing: int)
 
 
 def _held_at(work: Clockwork, path: str, readers: list[Edge], instant: int) -> Index:
-    """How many frames of `path` are computed by `instant` and still to be read."""
-    need = work.timing.needs[path]
-    first = min(edge.first(_next_frame(work, edge.reader, instant)) for edge in readers)
-    if first == -inf:
+    """How many frames of `path` are computed by `instant` and still to be read.
+
+    From the first frame that an edge has yet to read, all frames in its phases are to be read.
+    """
+    starts = [(e.first(_next_frame(work, e.reader, instant)), e.wanted) for e in readers]
+    starts.sort(key=itemgetter(0))
+    if starts[0][0] == -inf:
         return inf
-    last = _next_ready(need, instant) - 1
-    return _demanded(work.demand[path], int(first), last)
+    end = _next_ready(work.timing.needs[path], instant)
+    held, wanted = 0, NEVER
+    for (first, phases), (stop, _) in pairwise([*starts, (end, NEVER)]):
+        wanted = union(wanted, phases)
+        held += _demanded(wanted, int(first), min(int(stop), end) - 1)
+    return held
 
 
 def _demanded(demand: Demand, first: int, last: int) -> int:

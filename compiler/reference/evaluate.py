@@ -85,16 +85,16 @@ class _Run:
         call = Call(node, kinds, self.types[path], ins, self.weights, self.extent, self.reach)
         found = RULES[node.op](call)
         taken = self.taken(path, values, found.present.shape)
-        return blank(
-            Value(found.data, found.present & taken), element(self.types[path], self.dtype)
-        )
+        present = np.asarray(found.present & taken)
+        return blank(Value(found.data, present), element(self.types[path], self.dtype))
 
     def taken(self, path: str, values: Mapping[str, Value], index: Index) -> Mask:
         """Where the flags let a value run."""
         mask = np.ones(index, bool)
         for gate in self.gates.get(path, ()):
             flag, clock = values[gate.flag], self.types[gate.flag].clock
-            wanted = Value(flag.present & (flag.data == gate.up), flag.present)
+            up = flag.data.reshape(flag.present.shape) == gate.up
+            wanted = Value(flag.present & up, flag.present)
             wide = broadcast(wanted, clock, self.types[path].clock, index)
             mask &= wide.data.astype(bool)
         return mask
@@ -140,6 +140,8 @@ def _presence(given: ArrayLike | None, index: Index) -> Mask:
 
 def _padded(path: str, clock: Clock, value: Value) -> Value:
     """Inner axes filled up to the size of their type."""
+    if not isinstance(clock, Finite):
+        return value
     more = [(0, 0)] * value.rank
     while isinstance(clock, Finite):
         axis = index_rank(clock) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..graph import Graph, Node
 from ..types import Clock, Finite, Type
 from .plan import Loop, Plan
 from .value import (
+    Array,
     Index,
     Mask,
     Value,
@@ -19,6 +21,7 @@ from .value import (
     concatenate,
     frame_shape,
     index_rank,
+    initial,
     select,
 )
 
@@ -33,16 +36,16 @@ class Register:
     Steps on which the shift does not run (the branch of a switch that is not taken) leave it be.
     """
 
-    def __init__(self, node: Node, empty: Value, initial: Value | None) -> None:
+    def __init__(self, node: Node, empty: Value, start: Array | float) -> None:
         self.node = node
-        self.initial = initial.data if initial is not None else 0.0
+        self.start = start
         self.back = _steps_back(node)
         self.held = [empty] * max(self.back)
 
     def read(self) -> Value:
         """What the shift gives on this step; whether that is there, its readers know."""
         taps = [self.held[k - 1] for k in self.back]
-        frames = [select(tap.present, tap.data, self.initial) for tap in taps]
+        frames = [select(tap.present, tap.data, self.start) for tap in taps]
         data = np.stack(frames, -1) if self.node.op == "window" else frames[0]
         return Value(data, np.ones_like(taps[0].present))
 
@@ -104,10 +107,10 @@ def on_axis(clock: Clock, axis: Clock) -> bool:
 
 def _register(node: Node, kind: Type, index: Index, loop: Loop, values: Values) -> Register:
     here = (*index[:-1], 1)
-    dims = kind.dims if node.op == "window" else frame_shape(kind)
-    empty = Value(np.zeros(here + dims), np.zeros(here, bool))
-    initial = values[node.inputs[1]] if len(node.inputs) > 1 else None
-    return Register(node, empty, initial)
+    held = replace(kind, taps=None) if node.op == "window" else kind
+    empty = Value(np.zeros(here + frame_shape(held)), np.zeros(here, bool))
+    start = values[node.inputs[1]] if len(node.inputs) > 1 else None
+    return Register(node, empty, initial(start, held))
 
 
 def _order(loop: Loop, index: Index) -> range:

@@ -6,18 +6,13 @@ import numpy as np
 
 from ..types import Finite
 from .call import Call, Rule
-from .value import Array, Mask, Value, select
+from .value import Array, Mask, Value, initial, select
 
 
 def _steps(call: Call) -> tuple[int, int]:
     """The axis that a shift runs along, the innermost one, and its length."""
     axis = call.x.rank - 1
     return axis, call.x.present.shape[axis]
-
-
-def initial(call: Call) -> Array | float:
-    """What absent frames read as."""
-    return call.ins[1].data if len(call.ins) > 1 else 0.0
 
 
 def _read(call: Call, offset: int, last: Array | None = None) -> Array:
@@ -29,7 +24,8 @@ def _read(call: Call, offset: int, last: Array | None = None) -> Array:
         inside &= wanted <= last
     source = np.clip(wanted, 0, max(count - 1, 0))
     there: Mask = call.x.present.take(source, axis) & inside
-    return select(there, call.x.data.take(source, axis), initial(call))
+    start = call.ins[1] if len(call.ins) > 1 else None
+    return select(there, call.x.data.take(source, axis), initial(start, call.kind))
 
 
 def _delay(call: Call) -> Value:

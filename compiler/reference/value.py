@@ -62,6 +62,13 @@ def any_step(present: Mask) -> Mask:
     return np.asarray(present.any(-1))
 
 
+def initial(start: Value | None, kind: Type) -> Array | float:
+    """What absent frames of a value read as: zero, or the start of a shift, at every tap."""
+    if start is None:
+        return 0.0
+    return start.data if kind.taps is None else start.data[..., None]
+
+
 def select(mask: Mask, data: Array, other: Array | float | int) -> Array:
     """`data` where the frame is present, else `other`: what is absent is never read."""
     return np.where(over_features(mask, data), data, other)

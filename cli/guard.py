@@ -1,0 +1,90 @@
+"""The way out: whatever ends a command becomes a line of text and an exit code.
+
+An exception that nobody foresaw is written to a file; the terminal sees one line.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..compiler.diagnostics import Diagnostic
+
+FAILED, USAGE, NO_FILE, INTERNAL, INTERRUPTED, READER_GONE = 1, 2, 3, 70, 130, 141
+
+_NO_FILE = "E0008"
+
+
+class Guard:
+    """Ends the process with a documented exit code, and never with a traceback."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if error is not None and not isinstance(error, SystemExit):
+            sys.exit(_ended_by(error))
+
+
+def exit_code(found: Iterable[Diagnostic]) -> int:
+    """The exit code for diagnostics: a file that cannot be read outweighs other mistakes."""
+    errors = {item.code for item in found if item.severity == "error"}
+    if _NO_FILE in errors:
+        return NO_FILE
+    return FAILED if errors else 0
+
+
+def _ended_by(error: BaseException) -> int:
+    match error:
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case click.Abort() | KeyboardInterrupt():
+            return INTERRUPTED
+        case OSError(errno=errno.EPIPE):
+            _close_quietly()
+            return READER_GONE
+    return _internal(error)
+
+
+def _close_quietly() -> None:
+    """Python flushes stdout once more at its end; nobody is there to read that."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+
+
+def _internal(error: BaseException) -> int:
+    path = getattr(error, "reproducer", None) or _write_report(error)
+    name = type(error).__name__
+    click.echo(f"internal error ({name}): this is a mistake in asrc; see {path}", err=True)
+    return INTERNAL
+
+
+def _write_report(error: BaseException) -> str:
+    """What a developer needs to see the error again."""
+    from importlib.metadata import version
+
+    lines = [
+        f"asrc {version('asrc')}, Python {platform.python_version()}, {platform.platform()}",
+        f"$ {shlex.join(['asrc', *sys.argv[1:]])}",
+        "",
+        *traceback.format_exception(error),
+    ]
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="asrc-error-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write("\n".join(lines))
+    return file.name

@@ -1,0 +1,67 @@
+"""Options and arguments that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..compiler.source import Source
+    from ..dsl.syntax import Expr
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+STDIN = "-"
+
+
+def settings_option(command: Command) -> Command:
+    return click.option(
+        "--set",
+        "settings",
+        metavar="NAME=EXPR",
+        multiple=True,
+        callback=_settings,
+        help="Give a `param` another value, such as `--set D=512`; may be repeated.",
+    )(command)
+
+
+def _settings(
+    ctx: click.Context, param: click.Parameter, texts: Sequence[str]
+) -> Mapping[str, Expr]:
+    """Name -> expression. Raises AsrcError where one does not parse."""
+    if not texts or ctx.resilient_parsing:
+        return {}
+    found: dict[str, Expr] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"`{text}` is not NAME=EXPR", ctx, param)
+        if name.strip() in found:
+            raise click.BadParameter(f"`{name.strip()}` is set twice", ctx, param)
+        found[name.strip()] = _expression(name.strip(), value)
+    return found
+
+
+def _expression(name: str, text: str) -> Expr:
+    from ..compiler.diagnostics import AsrcError, Bag
+    from ..compiler.source import Source
+    from ..dsl.parse import parse_expression
+
+    bag = Bag()
+    expr = parse_expression(Source(f"--set {name}", text), bag)
+    if expr is None:
+        raise AsrcError(*bag)
+    return expr
+
+
+def read_source(file: str) -> tuple[Source, Path]:
+    """The text of a file, or of stdin for `-`, and the folder that its `use` lines start from."""
+    from ..dsl.load import MAX_BYTES, load_source, source_from_bytes
+
+    if file == STDIN:
+        data = click.get_binary_stream("stdin").read(MAX_BYTES + 1)
+        return source_from_bytes("<stdin>", data), Path()
+    return load_source(file), Path(file).parent

@@ -1,0 +1,65 @@
+"""Common subexpressions: equal values are computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ..compiler.facts import Facts
+from ..compiler.facts.gates import Gates, infer_gates
+from ..compiler.facts.params import LEARNED
+from ..compiler.graph import Graph, Node
+from ..compiler.protocol import Weights
+
+_APART = frozenset({"input", "dropout", "cmvn"})
+"""Two inputs differ, so do two draws, and each cmvn has statistics of its own."""
+
+
+@dataclass(frozen=True)
+class Cse:
+    """Merges values with one operator, options, inputs and parameters; the first one stays.
+
+    Values in recurrences, and values that different flags switch off, are left alone.
+    """
+
+    name: ClassVar[str] = "cse"
+    keeps: ClassVar[frozenset[str]] = frozenset(
+        {"lookahead", "rate", "shapes", "parameters", "numerics"}
+    )
+
+    def run(self, graph: Graph, weights: Weights | None) -> tuple[Graph, Weights | None]:
+        moved = _merged(graph, infer_gates(graph, Facts(graph).types))
+        if not moved:
+            return graph, weights
+        return graph.rewrite((n for n in graph if n.path not in moved), moved), weights
+
+
+def _merged(graph: Graph, gates: Gates) -> dict[str, str]:
+    """Value -> the equal one that takes its place."""
+    recurrent = frozenset[str]().union(*graph.cycles)
+    owners = {node.owner for node in graph}
+    seen: dict[Hashable, str] = {}
+    moved: dict[str, str] = {}
+    for path in graph.order:
+        node = graph[path]
+        if node.op in _APART or path in recurrent:
+            continue
+        inputs = tuple(_survivor(moved, source) for source in node.inputs)
+        key = (_key(replace(node, inputs=inputs)), gates.get(path))
+        first = seen.setdefault(key, path)
+        if first != path:
+            gone, stays = (first, path) if path in owners else (path, first)
+            seen[key], moved[gone] = stays, stays
+    return moved
+
+
+def _survivor(moved: dict[str, str], path: str) -> str:
+    while path in moved:
+        path = moved[path]
+    return path
+
+
+def _key(node: Node) -> Hashable:
+    owner = (node.owner or node.path) if node.op in LEARNED else None
+    return node.op, tuple(sorted(node.attrs.items())), node.inputs, owner
