@@ -92,12 +92,13 @@ def _show_summary(file: str, model: Model) -> None:
         return
     show_text(f"{file}: model {model.graph.name}")
     rows = [(row.entry.path, type_text(row), *cells(row.figures)) for row in nets]
-    show_table(("net", "type", *HEAD), [*rows, ("total", "", *cells(total(facts)))], left=2)
+    show_table(("net", "type", *HEAD), [*rows, ("total", "", *cells(total(facts)))],
+        left=2, trailing=1)
     if model.results:
         show_text("")
         runs = model.results.items()
         pipelines = [(name, *cells(total(result.facts))) for name, result in runs]
-        show_table(("pipeline", *HEAD), pipelines)
+        show_table(("pipeline", *HEAD), pipelines, trailing=1)
 
 
 # --- JSON ------------------------------------------------------------------------------------

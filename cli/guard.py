@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FAILED, USAGE, NO_FILE, INTERNAL, INTERRUPTED, READER_GONE = 1, 2, 3, 70, 130, 141
 
-_NO_FILE = "E0008"
+_SPECIAL = {"E0008": NO_FILE, "E0999": INTERNAL}
 
 
 class Guard:
@@ -40,11 +40,18 @@ class Guard:
 
 
 def exit_code(found: Iterable[Diagnostic]) -> int:
-    """The exit code for diagnostics: a file that cannot be read outweighs other mistakes."""
-    errors = {item.code for item in found if item.severity == "error"}
-    if _NO_FILE in errors:
-        return NO_FILE
-    return FAILED if errors else 0
+    """The exit code for diagnostics: that of the gravest."""
+    return max((_SPECIAL.get(d.code, FAILED) for d in found if d.severity == "error"), default=0)
+
+
+def version() -> str:
+    """Of the installed package; a bare checkout has none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("asrc")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def _ended_by(error: BaseException) -> int:
@@ -67,18 +74,15 @@ def _close_quietly() -> None:
 
 
 def _internal(error: BaseException) -> int:
-    path = getattr(error, "reproducer", None) or _write_report(error)
-    name = type(error).__name__
+    name, path = type(error).__name__, _write_report(error)
     click.echo(f"internal error ({name}): this is a mistake in asrc; see {path}", err=True)
     return INTERNAL
 
 
 def _write_report(error: BaseException) -> str:
     """What a developer needs to see the error again."""
-    from importlib.metadata import version
-
     lines = [
-        f"asrc {version('asrc')}, Python {platform.python_version()}, {platform.platform()}",
+        f"asrc {version()}, Python {platform.python_version()}, {platform.platform()}",
         f"$ {shlex.join(['asrc', *sys.argv[1:]])}",
         "",
         *traceback.format_exception(error),

@@ -91,7 +91,9 @@ def _show_layers(facts: Facts, depth: int) -> None:
     ]
     whole = total(facts)
     show_table(
-        ("layer", "is", "shape @ period", *HEAD), [*lines, ("total", "", "", *cells(whole))], left=3
+        ("layer", "is", "shape @ period", *HEAD), [*lines, ("total", "", "", *cells(whole))],
+        left=3,
+        trailing=1,
     )
     show_text(f"state(step), every {format_time(facts.step_seconds)}: {state(whole.step)}")
 

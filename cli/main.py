@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import click
 
-from .guard import FAILED, Guard, exit_code
+from .guard import FAILED, Guard, exit_code, version
 from .terminal import show_diagnostics
 
 COMMANDS = ("check", "completion", "explain", "fmt", "inspect", "new", "passes")
@@ -67,13 +67,19 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"asrc {version()}")
+        ctx.exit()
+
+
 @click.group(
     cls=Commands,
     help=HELP,
     epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="asrc", prog_name="asrc")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version)
 def cli() -> None:
     pass
 

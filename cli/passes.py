@@ -144,7 +144,7 @@ def _show_effects(result: Result) -> None:
         same = (new if new != old else "=" for new, old in zip(now, before or now, strict=True))
         lines.append((name, *(same if before else now)))
         before = now
-    show_table(("pass", "values", *HEAD), lines)
+    show_table(("pass", "values", *HEAD), lines, trailing=1)
 
 
 def _effects_json(result: Result) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from .units import UNITS
 T = TypeVar("T")
 
 _SPACE = re.compile(r"[ \t\r]*")
-_INT = re.compile(r"-?\d{1,30}", re.ASCII)
-_NUMBER = re.compile(r"(-?\d{1,30}(?:\.\d{1,30})?)(?:/(\d{1,30}))?", re.ASCII)
+_INT = re.compile(r"-?\d{1,30}(?!\d)", re.ASCII)
+_NUMBER = re.compile(r"(-?\d{1,30}(?:\.\d{1,30})?)(?:/(\d{1,30}))?(?!\d)", re.ASCII)
 _UNIT = re.compile("|".join(sorted(UNITS, key=len, reverse=True)))
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 

@@ -124,7 +124,7 @@ class _Folder:
     def _kind(self, place: str) -> str:
         """The block's or operator's name; of a binding, those in its chain."""
         scope = self.graph.scopes.get(place)
-        if scope is not None:
+        if scope is not None and scope.kind != "repeat":
             return "net" if scope.kind == "net" else scope.name
         if place not in self.children:
             return self.graph[place].op

@@ -239,9 +239,9 @@ class Calls(Evaluator):
         low, high = op.inputs
         if len(given) < low or (high is not None and len(given) > high):
             wanted = str(low) if low == high else f"{low} to {high}" if high else f"{low} or more"
-            raise AsrcError(
-                diagnostic("E0106", f"`{op.name}` takes {wanted} inputs, not {len(given)}", span)
-            )
+            what = "input" if high == 1 else "inputs"
+            message = f"`{op.name}` takes {wanted} {what}, not {len(given)}"
+            raise AsrcError(diagnostic("E0106", message, span))
 
     def _apply_block(
         self, instance: BlockInstance, inputs: Sequence[Ref], place: Place, span: Span

@@ -161,7 +161,7 @@ def colon_for_brace(s: Situation) -> Diagnostic | None:
 def wrong_equals(s: Situation) -> Diagnostic | None:
     if s.found and s.found.text == "=" and "CMP" in s.expected:
         return s.error("`=` gives a name, it does not compare", "write `==`, `<=` or `>=`")
-    if s.found and s.found.text == "==" and "EQUAL" in s.expected:
+    if s.found and s.found.text == "==" and "CMP" not in s.expected:
         return s.error("`==` compares, it does not give a name", "write `=`")
     return None
 

@@ -12,7 +12,7 @@ from ..compiler.ops import OPS, Op, Option
 from ..compiler.source import Span
 from ..compiler.units import Quantity
 from . import syntax
-from .values import Missing, Symbol, Value, describe
+from .values import Missing, Symbol, Value, describe, show_number
 
 MAX_FACTOR = 4096
 MAX_INT = 2**31 - 1
@@ -37,9 +37,9 @@ def _int(name: str, option: Option, value: Fraction, span: Span) -> int:
     low = 0 if option.low is None else option.low
     high = MAX_FACTOR if name == "factor" else MAX_INT
     if value.denominator != 1:
-        raise AsrcError(_refuse("E0106", f"`{name}` is a whole number, not {value}", span))
+        raise AsrcError(_refuse("E0106", f"`{name}` is a whole number, not {show_number(value)}", span))
     if not low <= value <= high:
-        raise AsrcError(_refuse("E0005", f"`{name}` must lie in {low}..{high}, not {value}", span))
+        raise AsrcError(_refuse("E0005", f"`{name}` must lie in {low}..{high}, not {show_number(value)}", span))
     return int(value)
 
 
@@ -52,7 +52,7 @@ def _time(name: str, value: Quantity, span: Span) -> Quantity:
 
 
 def _needs_time(name: str, value: Value, span: Span) -> Diagnostic:
-    hint = f"{value}ms" if isinstance(value, Fraction) else "25ms"
+    hint = f"{show_number(value)}ms" if isinstance(value, Fraction) else "25ms"
     return _refuse("E0206", f"`{name}` is a time and needs its unit", span, f"write `{hint}`")
 
 

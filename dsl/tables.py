@@ -36,19 +36,42 @@ def build_tables(*, strict: bool) -> Tables:
     )
     data, memo = parser.memo_serialize([TerminalDef, Rule])
     data["options"]["strict"] = False
-    table = data["parser"]["parser"]
-    table["states"] = [_row(row) for row in _by_index(table["states"])]
-    table["tokens"] = _by_index(table["tokens"])
-    return {**_origin(), "data": data, "memo": _by_index(memo)}
+    data["parser"]["parser"] = _canonical(data["parser"]["parser"])
+    return {**_origin(), "data": data, "memo": [memo[index] for index in range(len(memo))]}
 
 
-def _by_index(table: dict[int, Any]) -> list[Any]:
-    return [table[index] for index in range(len(table))]
+def _canonical(table: Tables) -> Tables:
+    """The parse table with states and symbols in an order that depends on the grammar alone.
+
+    A row holds `[symbol, 1, rule]` to reduce and `[symbol, 0, state]` to shift.
+    """
+    rows = {
+        state: sorted((table["tokens"][t], kind, arg) for t, (kind, arg) in actions.items())
+        for state, actions in table["states"].items()
+    }
+    symbols = sorted(table["tokens"].values())
+    number = _reached(rows, [table["start_states"][start] for start in STARTS])
+    states = [
+        [[symbols.index(t), k, a["@"] if k else number[a]] for t, k, a in rows[state]]
+        for state in number
+    ]
+    ends = {
+        key: {start: number[table[key][start]] for start in STARTS}
+        for key in ("start_states", "end_states")
+    }
+    return {**table, **ends, "tokens": symbols, "states": states}
 
 
-def _row(actions: dict[int, Any]) -> list[list[int]]:
-    """`[symbol, 1, rule]` reduces, `[symbol, 0, state]` shifts."""
-    return [[s, kind, arg["@"] if kind else arg] for s, (kind, arg) in actions.items()]
+def _reached(rows: dict[int, list[Any]], starts: list[int]) -> dict[int, int]:
+    """A number for each state, breadth first."""
+    order = list(starts)
+    seen = set(starts)
+    for state in order:
+        for _, kind, target in rows[state]:
+            if not kind and target not in seen:
+                seen.add(target)
+                order.append(target)
+    return {state: number for number, state in enumerate(order)}
 
 
 def _origin() -> Tables:

@@ -111,15 +111,26 @@ def test_shared_parameters_keep_their_owner() -> None:
 
 # --- any graph -----------------------------------------------------------------------------------
 
-NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=6)
+NAMES = st.text('ab.1_*"\\ \n#é', min_size=1, max_size=4)
 NUMBERS = st.fractions(min_value=-1000, max_value=1000, max_denominator=1000)
+FIGURES = st.sampled_from(["params", "lookahead", "state"])
+LEAVES = st.one_of(
+    st.builds(Literal, NUMBERS, st.sampled_from(["number", "time", "rate", "size"])),
+    st.builds(Measure, FIGURES, st.none()),
+    st.builds(Measure, FIGURES, NAMES, st.sampled_from([None, "step"])),
+)
+TERMS = LEAVES | st.builds(Arithmetic, st.sampled_from("+-*/"), LEAVES, LEAVES)
+TERMS |= st.builds(Arithmetic, st.sampled_from("+-*/"), TERMS, TERMS)
+BUDGETS = st.builds(Budget, TERMS, st.sampled_from(["<=", "<", ">=", ">", "=="]), TERMS)
+BUDGETS |= st.builds(Budget, TERMS, st.just("in"), TERMS, TERMS)
+PERIODS = st.fractions(min_value=Fraction(1, 50000), max_value=3, max_denominator=50000)
 
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     """Small random graphs on one clock, with names of any letters."""
     b = Builder(CONFORMER)
-    period = draw(st.fractions(min_value=Fraction(1, 50000), max_value=3, max_denominator=50000))
+    period = draw(PERIODS)
     names = draw(st.lists(NAMES, min_size=2, max_size=8, unique=True))
     made = [b(names[0], "input", type=Type((4,), Stream(period)))]
     for name in names[1:]:
@@ -132,7 +143,7 @@ def graphs(draw: st.DrawFn) -> Graph:
         names=draw(st.dictionaries(NAMES, st.sampled_from(made), max_size=3)),
         losses=draw(st.dictionaries(NAMES, st.sampled_from(made), max_size=1)),
         scopes={scope.path: scope},
-        budgets=tuple(draw(st.lists(budgets(), max_size=2))),
+        budgets=tuple(draw(st.lists(BUDGETS, max_size=2))),
         provenance=tuple(draw(st.lists(st.sampled_from(["after dce()", ""]), max_size=2))),
     )
 
@@ -153,24 +164,6 @@ def _value(draw: st.DrawFn, b: Builder, name: str, source: str, other: str) -> s
         case "dropout":
             return b(name, "dropout", source, p=draw(NUMBERS), at=at)
     return b(name, "relu", source, at=at)
-
-
-def terms() -> st.SearchStrategy[Term]:
-    dimensions = st.sampled_from(["number", "time", "rate", "size"])
-    literals: st.SearchStrategy[Term] = st.builds(Literal, NUMBERS, dimensions)
-    figures = st.sampled_from(["params", "lookahead", "state"])
-    plain: st.SearchStrategy[Term] = st.builds(Measure, figures, st.none())
-    chosen = st.builds(Measure, figures, NAMES, st.none() | st.just("step"))
-    return st.recursive(
-        literals | plain | chosen,
-        lambda inner: st.builds(Arithmetic, st.sampled_from("+-*/"), inner, inner),
-        max_leaves=4,
-    )
-
-
-def budgets() -> st.SearchStrategy[Budget]:
-    plain = st.builds(Budget, terms(), st.sampled_from(["<=", "<", ">=", ">", "=="]), terms())
-    return plain | st.builds(Budget, terms(), st.just("in"), terms(), terms())
 
 
 def test_any_graph_round_trips(runs: Callable[[int], int]) -> None:
@@ -206,31 +199,31 @@ def test_the_small_text_is_right() -> None:
     [
         ("asrir 1", "asrir 2", "1:1"),
         ("asrir 1", "asr 1", "1:1"),
-        ("dense(mel", "dence(mel", "9:20"),
-        ("dense(mel", "dense(mell", "9:26"),
-        ("n=4", "n=four", "9:42"),
-        ("n=4", "n=0", "9:42"),
-        ("n=4", "m=4", "9:40"),
-        (" n=4", "", "9:39"),
-        ("n=4", "n=4 n=4", "9:44"),
-        ("n=4", "n=4 bias=maybe", "9:49"),
-        ("n=4", "n=" + "9" * 40, "9:72"),
-        ("hop=10ms", "hop=10", "7:58"),
-        ("hop=10ms", "hop=10ms/0", "7:62"),
-        ("(mel, h.delay)", "(mel h.delay)", "9:30"),
-        ("delay(h)", "delay(h, h, h)", "8:35"),
+        ("dense(mel", "dence(mel", "9:17"),
+        ("dense(mel", "dense(mell", "9:23"),
+        ("n=4", "n=four", "9:39"),
+        ("n=4", "n=0", "9:39"),
+        ("n=4", "m=4", "9:37"),
+        (" n=4", "", "9:36"),
+        ("n=4", "n=4 n=4", "9:41"),
+        ("n=4", "n=4 bias=maybe", "9:46"),
+        ("n=4", "n=" + "9" * 40, "9:39"),
+        ("hop=10ms", "hop=10", "7:56"),
+        ("hop=10ms", "hop=10ms/0", "7:60"),
+        ("(mel, h.delay)", "(mel h.delay)", "9:27"),
+        ("delay(h)", "delay(h, h, h)", "8:37"),
         ("mel: [8]", "mel: [0]", "7:7"),
         ("mel: [8] @ 10ms", "mel: [8] @ 0ms", "7:12"),
         ("mel: [8] @ 10ms", "mel: [8] @ 10MB", "7:12"),
         ("mel: [8]", "mel: vector", "7:6"),
         ("mel: [8] @ 10ms", "mel: [8] over " + "a, " * 20 + "b", "7:6"),
-        ("!0:0-5", "!1:0-5", "6:31"),
+        ("!0:0-5", "!1:0-5", "6:29"),
         ("output encoder = h", "output encoder = g", "11:18"),
         ("h.delay: [4]", "h: [4]", "9:1"),
         ("<= 20ms", "=< 20ms", "12:28"),
         ("lookahead(encoder)", "(" * 100 + "1", "12:74"),
         ("small", '"small', "3:7"),
-        ("delay(h) frames=1", "tanh(h)", "8:10"),
+        ("delay(h) frames=1", "tanh(h)", "9:4"),
     ],
 )
 def test_malformed(old: str, new: str, place: str) -> None:

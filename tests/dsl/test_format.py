@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.source import Source
 from asrc.dsl.format import format_module, format_source
 from asrc.dsl.scan import scan
 from asrc.dsl.syntax import Module
+from hypothesis import given, settings
 
 from . import trees
-from .helpers import SEEDS, parsed, tree, without_spans
+from .helpers import SEEDS, tree, without_spans
 
 
 def formatted(text: str) -> str:
@@ -37,23 +36,26 @@ def check_format(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", SEEDS)
-def test_seeds(name: str, golden) -> None:
+def test_seeds(name: str, golden: Callable[[str, str], None]) -> None:
     result = check_format(SEEDS[name])
     golden(f"format/{name}.asr", result)
 
 
-@settings(max_examples=400)
-@given(trees.module)
-def test_printed_trees_parse_to_the_same_tree(module: Module) -> None:
-    text = format_module(module)
-    assert tree(text) == without_spans(module.items)
-    assert formatted(text) == text
+def test_printed_trees_parse_to_the_same_tree(runs: Callable[[int], int]) -> None:
+    @settings(max_examples=runs(400))
+    @given(trees.module)
+    def check(module: Module) -> None:
+        text = format_module(module)
+        assert tree(text) == without_spans(module.items)
+        assert formatted(text) == text
+
+    check()
 
 
-@settings(max_examples=150)
-@given(st.integers(0, 2**32), st.sampled_from(sorted(SEEDS)))
-def test_comments_anywhere_survive(seed: int, name: str) -> None:
-    check_format(with_comments(SEEDS[name], random.Random(seed)))
+def test_comments_anywhere_survive(runs: Callable[[int], int]) -> None:
+    for seed in range(runs(150)):
+        rng = random.Random(seed)
+        check_format(with_comments(SEEDS[rng.choice(sorted(SEEDS))], rng))
 
 
 def with_comments(text: str, rng: random.Random) -> str:

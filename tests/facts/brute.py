@@ -14,6 +14,8 @@ from functools import cached_property
 from math import gcd, inf, lcm
 from typing import cast
 
+import networkx as nx
+
 from asrc.compiler.graph import Attr, Graph, Node
 from asrc.compiler.types import Stream, Type
 from asrc.compiler.units import Quantity
@@ -41,7 +43,7 @@ class Brute:
         self.chunks = [int(c * self.per_second) for c in lengths]
         self.hyper = lcm(*self.period.values(), *self.chunks)
         self.counts = {n.path: self._in_frames(n) for n in graph if n.path in self.period}
-        reach = sum(self._reach(graph[path]) for path in self.period)
+        reach = self._longest_reach()
         self.begin = (reach // self.hyper + 1) * self.hyper
         self.end = self.begin + self.hyper + reach
         self._reads: dict[tuple[str, int], list[list[int]]] = {}
@@ -75,14 +77,23 @@ class Brute:
 
         return {name: count(value) for name, value in node.attrs.items()}
 
+    def _longest_reach(self) -> int:
+        """A bound on how far back or forward any path through the network reads, in units."""
+        folded = nx.condensation(self.graph.network)
+        far: dict[int, int] = {}
+        for part in nx.topological_sort(folded):
+            own = sum(self._reach(self.graph[p]) for p in folded.nodes[part]["members"])
+            far[part] = own + max((far[p] for p in folded.predecessors(part)), default=0)
+        return max(far.values())
+
     def _reach(self, node: Node) -> int:
         """A bound on how far back or forward one operator reads, in units."""
-        counts = self.counts[node.path]
+        counts = self.counts.get(node.path, {})
         by = cast(int, counts.get("by", 1))
         frames = [counts.get(name) or 0 for name in ("frames", "factor", "left", "right", "chunk")]
         frames += [by * cast(int, counts.get(name, 0)) for name in ("past", "future")]
-        window = cast(int, counts.get("window", 0)) * self.period.get(node.inputs[0], 0) if node.inputs else 0
-        return window + self.period[node.path] * sum(abs(cast(int, n)) for n in frames)
+        window = cast(int, counts.get("window", 0)) * min(self.period.values())
+        return window + self.period.get(node.path, 0) * sum(abs(cast(int, n)) for n in frames)
 
     def frames(self, path: str) -> range:
         """The frames of a value that end within the measured stretch."""
@@ -236,7 +247,7 @@ class Brute:
         return {
             buffer: [(self.ready(buffer[0], j), end) for j, end in life.items()]
             for buffer, life in ends.items()
-            if self.ready(buffer[0], 0) < inf
+            if self.ready(buffer[0], self.frames(buffer[0])[0]) < inf
         }
 
     def _kind(self, source: str, reader: str) -> str:
@@ -260,7 +271,7 @@ class Brute:
     def _endless(self) -> set[Buffer]:
         """Values of which an attention keeps everything."""
         found: set[Buffer] = set()
-        for node in self.graph:
+        for node in map(self.graph.__getitem__, {path for path, _ in self.demanded}):
             if node.op == "attend" and node.attrs["left"] is None and node.attrs["mask"] != "full":
                 for source in node.inputs[1:3]:
                     while source not in self.computed:

@@ -160,8 +160,8 @@ def _wrong_types(snippet: Snippet, checked: Checked, said: list[Claim]) -> Itera
     for claim in said:
         line = supplied.line(claim.line)
         found = revealed(checked.syntax, graph, checked.constants, line, claim.text)
-        if found != {claim.text}:
-            yield f"{claim.line}: # revealed: {' or '.join(sorted(found)) or 'nothing'}"
+        if found != claim.text:
+            yield f"{claim.line}: # revealed: {found}"
 
 
 def _wrong_diagnostics(

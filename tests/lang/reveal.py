@@ -14,16 +14,17 @@ from asrc.dsl.values import show_number
 
 def revealed(
     module: syntax.Module, graph: Graph, constants: Mapping[str, object], line: int, wanted: str
-) -> set[str]:
-    """One text a value; look-ahead and state only where `wanted` speaks of them too."""
+) -> str:
+    """`type and type`: one text for each different one; look-ahead and state only where `wanted` speaks of them too."""
     items = [item for item in module.items if _covers(item, line)]
-    numbers = {
+    numbers = [
         show_number(constants[item.name.name])
         for item in items
         if isinstance(item, syntax.Param | syntax.Let) and item.name.name in constants
-    }
-    paths = {path for item in items for path in _paths(item, graph, line)}
-    return numbers | {_facts(graph, path, wanted) for path in paths}
+    ]
+    paths = dict.fromkeys(path for item in items for path in _paths(item, graph, line))
+    facts = (_facts(graph, path, wanted) for path in paths)
+    return " and ".join(dict.fromkeys([*numbers, *facts])) or "nothing"
 
 
 def _covers(item: syntax.Syntax, line: int) -> bool:
@@ -42,8 +43,9 @@ def _paths(item: syntax.Declaration, graph: Graph, line: int) -> Iterator[str]:
     for statement in item.body:
         if _covers(statement, line):
             for wanted in _names(statement):
-                found = (graph.resolve(f"{home}.{wanted}".rstrip(".")) for home in homes)
-                yield from (path for path in found if path is not None)
+                found = (f"{home}.{wanted}".rstrip(".") for home in homes)
+                table = graph.names if isinstance(statement, syntax.Bind) else graph.outputs
+                yield from (table[name] for name in found if name in table)
 
 
 def _names(statement: syntax.Statement) -> list[str]:

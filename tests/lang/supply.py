@@ -3,7 +3,7 @@
 * A snippet that begins with `asr` is a whole file and stays as it is.
 * Any other gets `asr 1` and, unless it has its own, a `model m`.
 * Statements in column one, outside of all braces, stand in a net `main`. Unless they have an `out`
-  of their own, every name that they bind is an output.
+  of their own, every name in lower case that they bind is an output.
 * The streams of `STREAMS` that a net reads, and that nothing declares, become inputs.
 
 What is supplied is cut out of all diagnostics again, so columns and lines are those of the snippet.
@@ -89,7 +89,7 @@ def _net_and_inputs(text: str, words: list[Lexeme]) -> Iterator[tuple[int, str]]
     used = [lexeme.text for lexeme in words if start <= lexeme.start < end]
     streams = [s for s in STREAMS if s in used and s not in bound]
     if body:
-        outs = "" if has_out else "".join(f"out {b} = {b}\n" for b in bound)
+        outs = "" if has_out else "".join(f"out {b} = {b}\n" for b in bound if b[0].islower())
         yield start, f"net main({', '.join(streams)}) {{\n"
         yield end, f"{outs}}}\n"
     formals = re.findall(r"^net \w+\(([^)]*)\)", text, re.MULTILINE)
