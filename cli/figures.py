@@ -9,12 +9,19 @@ from ..compiler.report import Bound, Figures, LayerRow
 from ..compiler.units import format_time, show_bytes, show_count
 
 HEAD = ("look-ahead", "state(frame)", "parameters", "MACs")
+SUMMARY = ("look-ahead", "state(frame)", "state(step)", "parameters", "MACs")
 NONE = "-"
 
 
 def cells(found: Figures) -> tuple[str, str, str, str]:
     """The cells under `HEAD`."""
     return lookahead(found), state(found.frame), parameters(found.params), macs(found.cost)
+
+
+def summary(found: Figures) -> tuple[str, ...]:
+    """The cells under `SUMMARY`."""
+    first, second, *rest = cells(found)
+    return first, second, state(found.step), *rest
 
 
 def path_text(row: LayerRow) -> str:
@@ -40,7 +47,7 @@ def _ahead(value: Bound) -> str:
     return "unbounded" if value is None else f"+{format_time(value)}"
 
 
-def state(bits: Bound) -> str:
+def state(bits: Bound | int) -> str:
     if bits is None:
         return "grows"
     return show_bytes(bits) if bits else NONE
@@ -67,5 +74,3 @@ def _due(low: Fraction, high: Fraction, unit: str) -> str:
         return ""
     least = "" if low == high else f"{show_count(low)}.."
     return f"{least}{show_count(high)}/{unit}"
-
-

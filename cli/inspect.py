@@ -30,8 +30,13 @@ View = Callable[["Facts"], None]
 @settings_option
 @click.option("--pipeline", metavar="NAME", help="After this pipeline of the file.")
 @click.option("--passes", metavar="CALLS", help="After these passes: 'mask(encoder, causal)'.")
-@click.option("--depth", type=click.IntRange(0), default=1, show_default=True,
-              help="How many levels below the nets to open.")
+@click.option(
+    "--depth",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="How many levels below the nets to open.",
+)
 @click.option("--state", is_flag=True, help="What streaming holds, value by value.")
 @click.option("--params", is_flag=True, help="Parameters and buffers by name.")
 @click.option("--contributors", metavar="NAME", help="Where a value's look-ahead comes from.")
@@ -91,7 +96,8 @@ def _show_layers(facts: Facts, depth: int) -> None:
     ]
     whole = total(facts)
     show_table(
-        ("layer", "is", "shape @ period", *HEAD), [*lines, ("total", "", "", *cells(whole))],
+        ("layer", "is", "shape @ period", *HEAD),
+        [*lines, ("total", "", "", *cells(whole))],
         left=3,
         trailing=1,
     )

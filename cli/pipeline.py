@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .options import read_source
-from .terminal import show_table, show_text
+from .terminal import look, show_table, show_text
 
 if TYPE_CHECKING:
     from ..compiler.manager import Options, Result
@@ -30,14 +30,25 @@ class Watch:
     times: bool
     keep: Path | None
 
+    @property
+    def asked(self) -> bool:
+        return bool(self.after or self.on_change or self.times or self.keep)
+
     def options(self) -> Options:
         """For the pass manager. Raises AsrcError E0804 for a pass that does not exist."""
         from ..compiler.manager import Options
         from ..compiler.passtable import lookup
 
+        if look().json and (self.after or self.on_change or self.times):
+            raise click.UsageError("with --json only --keep-ir goes")
         for name in self.after:
             lookup(name)
         return Options(frozenset(self.after), self.on_change, self.keep, show=show_text)
+
+    def show_times(self, result: Result) -> None:
+        if self.times:
+            rows = [(str(step.call), f"{step.seconds * 1000:.1f}ms") for step in result.steps]
+            show_table(("pass", "time"), rows)
 
 
 def watch_options(command: Command) -> Command:
@@ -89,9 +100,7 @@ def run(model: Model, pipeline: str | None, passes: str | None, watch: Watch) ->
     plan = _plan(model, pipeline, passes)
     assert model.graph is not None
     result = run_pipeline(model.graph, plan.calls, plan.budgets, options=watch.options())
-    if watch.times:
-        rows = [(str(step.call), f"{step.seconds * 1000:.1f}ms") for step in result.steps]
-        show_table(("pass", "time"), rows)
+    watch.show_times(result)
     return result
 
 

@@ -108,6 +108,22 @@ class Graph:
         return tuple(nx.lexicographical_topological_sort(forward, key=rank.__getitem__))
 
     @cached_property
+    def waves(self) -> tuple[tuple[str, ...], ...]:
+        """The values in dependency order; those of one recurrence together, its shifts first."""
+        if not self.cycles:
+            return tuple((path,) for path in self.order)
+        rank = {path: n for n, path in enumerate(self.order)}
+        folded = nx.condensation(self.network)
+        members = {n: sorted(folded.nodes[n]["members"], key=rank.__getitem__) for n in folded}
+        order = nx.lexicographical_topological_sort(folded, key=lambda n: rank[members[n][0]])
+        return tuple(tuple(members[n]) for n in order)
+
+    @cached_property
+    def looped(self) -> frozenset[str]:
+        """The values inside recurrences."""
+        return frozenset[str]().union(*self.cycles)
+
+    @cached_property
     def cycle_shifts(self) -> frozenset[str]:
         """The shifts that close a cycle: `delay`, `ahead` and windows of the past alone."""
         return frozenset(p for c in self.cycles for p in c if is_shift(self.nodes[p]))

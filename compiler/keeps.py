@@ -121,7 +121,7 @@ def _show_held(held: Held | None) -> str:
         return "no state"
     if held.frames is None:
         return "ever more frames"
-    return f"{held.frames} frames of `{held.path}`"
+    return f"{held.frames} frame{'' if held.frames == 1 else 's'} of `{held.path}`"
 
 
 CHECKS: dict[str, Callable[[Facts, Facts], Difference | None]] = {

@@ -19,12 +19,12 @@ from .files import write_text
 from .graph import Graph
 from .irtext import print_graph
 from .keeps import broken_numerics, broken_promise
-from .passcall import build
+from .passcall import blame, build
 from .passtable import lookup
 from .protocol import Pass, Reviewer, Weights
 from .reproducer import Guard
 from .source import Span
-from .spec import Call, blame
+from .spec import Call
 
 Numerics = Callable[[Graph, Weights | None, Graph, Weights | None], str | None]
 """Compares two graphs by running them; words on the first difference, or `None`."""
@@ -87,8 +87,9 @@ def run_pipeline(
     *,
     weights: Weights | None = None,
     options: Options | None = None,
+    facts: Facts | None = None,
 ) -> Result:
-    """Run `calls` in order.
+    """Run `calls` in order. `facts` are those of `graph`, if they are known already.
 
     A budget `(n, b)` is in force after the first `n` calls, the model's own from the start. A
     budget must hold in the end; the pass after which it no longer did is named.
@@ -98,7 +99,8 @@ def run_pipeline(
     """
     passes = _build_all(calls)
     check_order(calls)
-    return _Run(graph, weights, options or Options(), budgets).all(calls, passes)
+    known = facts or Facts(graph)
+    return _Run(known, weights, options or Options(), budgets).all(calls, passes)
 
 
 def _build_all(calls: Sequence[Call]) -> list[Pass]:
@@ -135,15 +137,15 @@ class _Run:
 
     def __init__(
         self,
-        graph: Graph,
+        facts: Facts,
         weights: Weights | None,
         options: Options,
         budgets: Sequence[tuple[int, Budget]],
     ) -> None:
-        self.facts = Facts(graph)
+        self.facts = facts
         self.weights = weights
         self.options = options
-        self.watch = BudgetWatch([*((0, b) for b in graph.budgets), *budgets])
+        self.watch = BudgetWatch([*((0, b) for b in facts.graph.budgets), *budgets])
         self.bag = Bag()
         self.changed_by: dict[str, Span] = {}
         self.steps: list[Step] = []

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import cast
 
-from .diagnostics import AsrcError, Diagnostic, diagnostic
+from .diagnostics import AsrcError, Diagnostic, Label, diagnostic
 from .nearest import did_you_mean
 from .passtable import Entry, Option, lookup
 from .protocol import Pass
-from .spec import Call, Value, blame, show
+from .source import Span
+from .spec import Call, OptionError, Value, show
 from .units import Quantity
 
 SELECTOR = re.compile(r"[A-Za-z_*]\w*(\.(\w+|\*))*", re.ASCII)
@@ -47,6 +48,26 @@ def to_call(made: Pass) -> Call:
         else:
             options[option.name] = value
     return Call(made.name, tuple(args), options)
+
+
+def blame(error: AsrcError, call: Call, text: str = "") -> AsrcError:
+    """The same error, pointing first at the call, or at the option, that the fix belongs to."""
+    span = _place(call, error.option) if isinstance(error, OptionError) else call.span
+    if span is None:
+        return AsrcError(*error.diagnostics)
+    return AsrcError(
+        *(
+            replace(d, labels=(Label(span, text), *(x for x in d.labels if x.span != span)))
+            for d in error.diagnostics
+        )
+    )
+
+
+def _place(call: Call, option: str) -> Span | None:
+    """Where an option stands, with or without its name."""
+    names = [o.name for o in lookup(call.name).options if o.positional]
+    by_name = option in call.places or option not in names
+    return call.place(option if by_name else names.index(option))
 
 
 def check_options(call: Call, entry: Entry) -> dict[str, Value]:

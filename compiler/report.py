@@ -127,9 +127,7 @@ def _cached(facts: Facts) -> Iterator[HeldRow]:
     for path, values in facts.cached.items():
         kind, form = facts.types[path], facts.formats[path]
         count, readers = inner_steps(kind.clock), facts.graph.readers[path]
-        yield HeldRow(
-            "cached", path, "static", kind, str(form), count, values * form.bits, readers
-        )
+        yield HeldRow("cached", path, "static", kind, str(form), count, values * form.bits, readers)
 
 
 # --- parameters ------------------------------------------------------------------------------

@@ -153,5 +153,3 @@ def _number(value: Bound) -> int | float | None:
     if value is None:
         return None
     return value.numerator if value.denominator == 1 else float(value)
-
-

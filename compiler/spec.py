@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 
-from .diagnostics import AsrcError, Label
+from .diagnostics import AsrcError
 from .source import Span
 from .units import Quantity, format_number
 
@@ -49,20 +49,6 @@ class OptionError(AsrcError):
     def __init__(self, option: str, error: AsrcError) -> None:
         super().__init__(*error.diagnostics)
         self.option = option
-
-
-def blame(error: AsrcError, call: Call, text: str = "") -> AsrcError:
-    """The same error, pointing first at the call, or at the option, that the fix belongs to."""
-    key = error.option if isinstance(error, OptionError) else ""
-    span = call.place(key)
-    if span is None:
-        return AsrcError(*error.diagnostics)
-    return AsrcError(
-        *(
-            replace(d, labels=(Label(span, text), *(x for x in d.labels if x.span != span)))
-            for d in error.diagnostics
-        )
-    )
 
 
 def show(value: Value) -> str:

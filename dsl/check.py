@@ -16,8 +16,9 @@ from . import syntax
 from .elaborate import Elaborated, Elaborator
 from .evaluator import Claim
 from .headers import check_headers
+from .load import load_source
 from .modules import Library
-from .parse import parse_module
+from .parse import parse_expression, parse_module
 from .pipelines import Plan, plans, unknown_pipeline
 from .resolve import check_names
 
@@ -27,15 +28,22 @@ UNBOUNDED = ("E0303", "E0404")
 
 @dataclass(frozen=True)
 class Model:
-    """A model that was read: its graph before any pass, its pipelines, and all that was found."""
+    """A model that was read: its facts before any pass, its pipelines, and all that was found.
+
+    `facts` is `None` where mistakes leave no whole graph.
+    """
 
     source: Source
     syntax: syntax.Module
-    graph: Graph | None
+    facts: Facts | None
     claims: tuple[Claim, ...]
     plans: Mapping[str, Plan]
     diagnostics: tuple[Diagnostic, ...]
     results: Mapping[str, Result] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> Graph | None:
+        return None if self.facts is None else self.facts.graph
 
     @property
     def errors(self) -> list[Diagnostic]:
@@ -43,7 +51,28 @@ class Model:
 
     @property
     def ok(self) -> bool:
-        return self.graph is not None and not self.errors
+        return self.facts is not None and not self.errors
+
+
+def load(path: str | Path, settings: Mapping[str, str] | None = None) -> Model:
+    """Read and check a model file; `settings` override its parameters, as text (`{"D": "320"}`).
+
+    Raises AsrcError with every mistake of the file, or with why it cannot be read.
+    """
+    place = Path(path)
+    given = {name: _setting(name, text) for name, text in (settings or {}).items()}
+    model = check_model(read_model(load_source(place), given, place.parent))
+    if model.errors:
+        raise AsrcError(*model.errors)
+    return model
+
+
+def _setting(name: str, text: str) -> syntax.Expr:
+    bag = Bag()
+    found = parse_expression(Source(f"setting {name}", text), bag)
+    if found is None:
+        raise AsrcError(*bag.errors)
+    return found
 
 
 def read_model(
@@ -58,11 +87,11 @@ def read_model(
     check_names(module, bag)
     elaborated = _elaborate(module, settings or {}, folder, bag)
     found = plans(module, elaborated.constants, bag) if elaborated else {}
-    graph = elaborated.graph if elaborated and not bag.errors else None
-    if graph is not None and not _well_formed(graph, bag):
-        graph = None
+    facts = Facts(elaborated.graph) if elaborated and not bag.errors else None
+    if facts is not None and not _well_formed(facts, bag):
+        facts = None
     claims = elaborated.claims if elaborated else ()
-    return Model(source, module, graph, claims, found, tuple(bag))
+    return Model(source, module, facts, claims, found, tuple(bag))
 
 
 def _elaborate(
@@ -78,9 +107,8 @@ def _elaborate(
         return None
 
 
-def _well_formed(graph: Graph, bag: Bag) -> bool:
+def _well_formed(facts: Facts, bag: Bag) -> bool:
     """Whether all facts can be inferred, from types to state."""
-    facts = Facts(graph)
     try:
         facts.types, facts.timing, facts.demand, facts.macs  # noqa: B018
         facts.held_frame, facts.held_step  # noqa: B018
@@ -95,7 +123,7 @@ def check_model(model: Model, only: str | None = None, options: Options | None =
 
     The model returned holds the results by pipeline and all diagnostics.
     """
-    if model.graph is None:
+    if model.facts is None:
         return model
     bag = Bag()
     bag.extend(model.diagnostics)
@@ -103,27 +131,28 @@ def check_model(model: Model, only: str | None = None, options: Options | None =
         bag.add(unknown_pipeline(only, None, model.plans))
         return replace(model, diagnostics=tuple(bag))
     if only is None:
-        bag.extend(_bare(model, model.graph))
+        bag.extend(_bare(model, model.facts))
     results: dict[str, Result] = {}
     for name in model.plans if only is None else (only,):
-        result = _run(model, model.graph, model.plans[name], options, bag)
+        result = _run(model, model.facts, model.plans[name], options, bag)
         if result is not None:
             results[name] = result
     return replace(model, results=results, diagnostics=tuple(bag))
 
 
-def _bare(model: Model, graph: Graph) -> Iterator[Diagnostic]:
+def _bare(model: Model, facts: Facts) -> Iterator[Diagnostic]:
     """What does not hold before any pass."""
-    facts = Facts(graph)
-    found = [*check_budgets(facts, graph.budgets), *_claims(model, facts)]
+    found = [*check_budgets(facts, facts.graph.budgets), *_claims(model, facts)]
     yield from (d for d in found if not (model.plans and d.code in UNBOUNDED))
 
 
 def _run(
-    model: Model, graph: Graph, plan: Plan, options: Options | None, bag: Bag
+    model: Model, facts: Facts, plan: Plan, options: Options | None, bag: Bag
 ) -> Result | None:
     try:
-        result = run_pipeline(graph, plan.calls, plan.budgets, options=options)
+        result = run_pipeline(
+            facts.graph, plan.calls, plan.budgets, options=options, facts=facts
+        )
         bag.extend(result.diagnostics)
         bag.extend(_claims(model, result.facts))
     except AsrcError as error:

@@ -123,11 +123,7 @@ class Elaborator(Expressions, Calls, Stages, Bodies, Constants, Evaluator):
         name = net.name.name
         self.builder.scope(self.builder.claim(name), "net", name, net.span)
         scope = Scope(self.module, name, {}, None, bound_names(net.body), nets=self._visible(net))
-        try:
-            self._formals(net, scope)
-        except AsrcError as error:
-            self.report(error)
-            return Missing()
+        self._formals(net, scope)
         return self._net_outputs(net, self.run_body(net.body, scope))
 
     def _visible(self, net: syntax.Net) -> Mapping[str, Value]:
@@ -135,7 +131,11 @@ class Elaborator(Expressions, Calls, Stages, Bodies, Constants, Evaluator):
 
     def _formals(self, net: syntax.Net, scope: Scope) -> None:
         for formal in net.formals:
-            scope.names[formal.name.name] = self._net_formal(formal, scope)
+            try:
+                scope.names[formal.name.name] = self._net_formal(formal, scope)
+            except AsrcError as error:
+                self.report(error)
+                scope.names[formal.name.name] = Missing()
         self._meet(net, scope)
 
     def _net_formal(self, formal: syntax.Formal, scope: Scope) -> Value:

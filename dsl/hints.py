@@ -207,9 +207,9 @@ def unclosed_bracket(s: Situation) -> Diagnostic | None:
 
 
 CHECKS: tuple[Callable[[Situation], Diagnostic | None], ...] = (
-    unclosed_string, unknown_unit, spaced_unit, foreign_letter, bare_point, declaration_inside, nothing_declared,
-    foreign_word, colon_for_brace, slice_colon, wrong_equals, stray_closer, foreign_mark,
-    index_without_t, not_a_stage, unclosed_bracket, reserved_word,
+    unclosed_string, unknown_unit, spaced_unit, foreign_letter, bare_point, declaration_inside,
+    nothing_declared, foreign_word, colon_for_brace, slice_colon, wrong_equals, stray_closer,
+    foreign_mark, index_without_t, not_a_stage, unclosed_bracket, reserved_word,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from lark import Lark
 from lark.exceptions import UnexpectedInput
 
-from ..compiler.diagnostics import Bag
+from ..compiler.diagnostics import Bag, diagnostic
 from ..compiler.source import Source, Span
 from .build import Build
 from .islands import Island, cut_islands
@@ -27,21 +27,27 @@ __all__ = [
     "source_from_bytes",
 ]
 
+MAX_MISTAKES = 100
+
 
 def parse_module(source: Source, bag: Bag) -> Module:
     """One file. Mistakes go to `bag` (E0001, E0004, E0005) and leave `complete` false."""
     found = scan(source.text)
     items: list[Declaration] = []
     lost: set[str] = set()
-    complete = True
+    mistakes = 0
     for island in cut_islands(source.text, found.lexemes):
         parsed = _parse_declarations(source, island, bag)
-        if parsed is None:
-            complete = False
-            lost |= _declared(island)
         items.extend(parsed or ())
+        if parsed is None:
+            mistakes += 1
+            lost |= _declared(island)
+        if mistakes > MAX_MISTAKES:
+            message = f"more than {MAX_MISTAKES} mistakes: the rest of the file is not read"
+            bag.add(diagnostic("E0001", message, Span(source, island[-1].end, island[-1].end)))
+            break
     comments = tuple(Comment(comment.span(source)) for comment in found.comments)
-    return Module(source, tuple(items), comments, complete, frozenset(lost))
+    return Module(source, tuple(items), comments, not mistakes, frozenset(lost))
 
 
 def parse_calls(source: Source, bag: Bag) -> tuple[PassCall, ...]:

@@ -20,7 +20,8 @@ _APART = frozenset({"input", "dropout", "cmvn"})
 class Cse:
     """Merges values with one operator, options, inputs and parameters; the first one stays.
 
-    Values in recurrences, and values that different flags switch off, are left alone.
+    Left alone are values in recurrences, values that different flags switch off, and flags: one
+    flag in the place of two could switch off what both of them read.
     """
 
     name: ClassVar[str] = "cse"
@@ -29,21 +30,22 @@ class Cse:
     )
 
     def run(self, graph: Graph, weights: Weights | None) -> tuple[Graph, Weights | None]:
-        moved = _merged(graph, infer_gates(graph, Facts(graph).types))
+        types = Facts(graph).types
+        flags = frozenset(path for path, kind in types.items() if kind.elem == "flag")
+        moved = _merged(graph, infer_gates(graph, types), flags.union(*graph.cycles))
         if not moved:
             return graph, weights
         return graph.rewrite((n for n in graph if n.path not in moved), moved), weights
 
 
-def _merged(graph: Graph, gates: Gates) -> dict[str, str]:
+def _merged(graph: Graph, gates: Gates, apart: frozenset[str]) -> dict[str, str]:
     """Value -> the equal one that takes its place."""
-    recurrent = frozenset[str]().union(*graph.cycles)
     owners = {node.owner for node in graph}
     seen: dict[Hashable, str] = {}
     moved: dict[str, str] = {}
     for path in graph.order:
         node = graph[path]
-        if node.op in _APART or path in recurrent:
+        if node.op in _APART or path in apart:
             continue
         inputs = tuple(_survivor(moved, source) for source in node.inputs)
         key = (_key(replace(node, inputs=inputs)), gates.get(path))

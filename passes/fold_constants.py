@@ -71,9 +71,13 @@ class _Folder:
         return Fraction(cast(Fraction, node.attrs["value"])) if node.op == "constant" else None
 
     def same(self, path: str, source: str) -> bool:
-        """Whether `source` can stand for `path`: one type, and it runs on the same frames."""
-        alike = self.types[path] == self.types[source]
-        return alike and source != path and self.gates.get(path) == self.gates.get(source)
+        """Whether `source` can stand for `path`: one type, and it runs on the same frames.
+
+        A flag stays what it is: what two flags switch, one of them could switch off.
+        """
+        kind = self.types[path]
+        alike = kind == self.types[source] and kind.elem != "flag" and source != path
+        return alike and self.gates.get(path) == self.gates.get(source)
 
 
 # --- numbers ---

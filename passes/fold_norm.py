@@ -155,7 +155,7 @@ def _scale_inputs(
         if graph[view].op in _SHIFTS:
             weights[f"{_start(view)}.value"] = mean.astype(weights[f"{last}.weight"].dtype)
     weight = weights[f"{last}.weight"]
-    taps = weight.shape[-1] if graph[last].op == "depthwise" else _taps(types, views)
+    taps = weight.shape[-1] if graph[last].op == "depthwise" else _taps(types, [path, *views])
     centre, spread = (np.repeat(x[..., None], taps, -1) for x in (mean, deviation))
     if graph[last].op == "dense":
         mine = list(_columns(graph, types, last, views[-1] if views else path))
@@ -166,8 +166,8 @@ def _scale_inputs(
     weights[f"{last}.bias"] = bias.astype(weight.dtype)
 
 
-def _taps(types: Mapping[str, Type], views: list[str]) -> int:
-    return max((types[view].taps or 1 for view in views), default=1)
+def _taps(types: Mapping[str, Type], paths: list[str]) -> int:
+    return max(types[path].taps or 1 for path in paths)
 
 
 def _columns(

@@ -35,9 +35,10 @@ def contributors(graph: Graph, timing: Timing, path: str) -> list[Contribution]:
 
 def _critical(graph: Graph, timing: Timing, path: str, i: int) -> list[Contribution]:
     found: list[Contribution] = []
+    looped = frozenset[str]().union(*graph.cycles)
     while True:
         end = (i + 1) * timing.needs[path].period
-        step = _latest_read(graph, timing, path, i)
+        step = _latest_read(graph, timing, looped, path, i)
         if step is None:
             return found
         source, j = step
@@ -47,24 +48,30 @@ def _critical(graph: Graph, timing: Timing, path: str, i: int) -> list[Contribut
         path, i = source, j
 
 
-def _latest_read(graph: Graph, timing: Timing, path: str, i: int) -> tuple[str, int] | None:
-    """The input frame that frame `i` waits for the longest."""
-    best: tuple[float, str, int] | None = None
+def _latest_read(
+    graph: Graph, timing: Timing, looped: frozenset[str], path: str, i: int
+) -> tuple[str, int] | None:
+    """The input frame that frame `i` waits for the longest.
+
+    Of inputs that are ready together, one from outside a recurrence: a path round and round the
+    loop would be as long, but explain nothing.
+    """
+    best: tuple[tuple[float, bool], str, int] | None = None
     for slot, source in enumerate(graph[path].inputs):
         reads, need = timing.reads.at(path, slot), timing.needs.get(source)
         if reads is None or need is None:
             continue
         j = int(reads.last(i))
-        ready = need.ready(j)
-        if best is None or ready > best[0]:
-            best = (ready, source, j)
+        wait = need.ready(j), source not in looped
+        if best is None or wait > best[0]:
+            best = (wait, source, j)
     return None if best is None else best[1:]
 
 
 def _unbounded(graph: Graph, timing: Timing, path: str) -> list[Contribution]:
     """The values where an unbounded wait begins."""
-    found = []
-    for name in sorted(graph.ancestors([path]), key=list(graph.nodes).index):
+    found, behind = [], graph.ancestors([path])
+    for name in (name for name in graph.nodes if name in behind):
         need = timing.needs.get(name)
         if need is None or need.worst < inf:
             continue

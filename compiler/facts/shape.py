@@ -17,7 +17,6 @@ from ..types import Type
 from . import clock_rules as clocks
 from .attend_rules import attend_type, positions_type
 from .rule_error import RuleError
-from .waves import Wave, waves
 
 Types = Sequence[Type | None]
 Rule = Callable[[Node, Types], Type | None]
@@ -302,10 +301,9 @@ RULES: dict[str, Rule] = {
 def infer_types(graph: Graph) -> Mapping[str, Type]:
     """Every value's type. Raises AsrcError where a rule refuses or a recurrence stays open."""
     types: dict[str, Type | None] = dict.fromkeys(graph.nodes)
-    looped = frozenset[str]().union(*graph.cycles)
-    for wave in waves(graph):
+    for wave in graph.waves:
         changed = _sweep(graph, wave, types)
-        if wave[0] in looped and changed:
+        if wave[0] in graph.looped and changed:
             _settle(graph, wave, types)
     return cast("Mapping[str, Type]", types)
 
@@ -321,13 +319,13 @@ def _sweep(graph: Graph, paths: Iterable[str], types: dict[str, Type | None]) ->
     return changed
 
 
-def _settle(graph: Graph, wave: Wave, types: dict[str, Type | None]) -> None:
+def _settle(graph: Graph, wave: tuple[str, ...], types: dict[str, Type | None]) -> None:
     """Each sweep over a recurrence carries types through one more of its shifts."""
     for _ in range(2 + sum(path in graph.cycle_shifts for path in wave)):
         changed = _sweep(graph, wave, types)
         if not changed:
             return
-    raise AsrcError(*(_open_recurrence(graph[path]) for path in changed))
+    raise AsrcError(_open_recurrence(graph[next(p for p in wave if p in graph.cycle_shifts)]))
 
 
 def type_of(graph: Graph, node: Node, ins: Types) -> Type | None:
@@ -353,9 +351,9 @@ def _open_recurrence(node: Node) -> Diagnostic:
     labels = (Label(node.span),) if node.span else ()
     return Diagnostic(
         "E0209",
-        f"nothing fixes the shape of the recurrence through `{node.path}`",
+        "nothing fixes the shape and the clock of this recurrence",
         labels,
-        help=("write its type where it is bound: `h: [64] @ 10ms = ...`",),
+        help=("let it read a stream as well: `dense(n)(x, h[t-1])`, `h[t-1] + present(x)`",),
     )
 
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from asrc.compiler import passtable
 from asrc.compiler.diagnostics import AsrcError
-from asrc.compiler.passcall import build, to_call
+from asrc.compiler.passcall import blame, build, to_call
 from asrc.compiler.passtable import KEEPS, PASSES, Entry, Option, all_passes, lookup
 from asrc.compiler.source import Source, Span
-from asrc.compiler.spec import Call, OptionError, Value, blame, show
+from asrc.compiler.spec import Call, OptionError, Value, show
 from asrc.compiler.units import Quantity
 from asrc.passes.mask import Mask
 from tests.builders import ms

@@ -9,7 +9,7 @@ force counts frames one by one.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from math import gcd, lcm
@@ -293,13 +293,16 @@ def shrink(graph: Graph, fails: Callable[[Graph], bool]) -> Graph:
     return graph
 
 
-def _smaller(graph: Graph) -> list[Graph]:
-    found = [replace(graph, outputs={k: v for k, v in graph.outputs.items() if k != gone})
-             for gone in graph.outputs if len(graph.outputs) > 1]  # fmt: skip
-    found += [graph.rewrite((n for n in graph if n is not node), {node.path: source})
-              for node in graph for source in node.inputs if source != node.path]  # fmt: skip
-    pruned = [_pruned(g) for g in found]
-    return [g for g in pruned if len(g) < len(graph) or len(g.outputs) < len(graph.outputs)]
+def _smaller(graph: Graph) -> Iterator[Graph]:
+    """One output instead of all, one output less, or one value gone; what is not read, left out."""
+    outputs = graph.outputs.items()
+    found = [replace(graph, outputs={"out": path}) for path in graph.nodes]
+    found += [replace(graph, outputs={k: v for k, v in outputs if k != gone}) for gone, _ in outputs]
+    for node in graph:
+        rest = [n for n in graph if n is not node]
+        found += [graph.rewrite(rest, {node.path: s}) for s in node.inputs if s != node.path]
+    sizes = len(graph), len(graph.outputs)
+    return (g for g in map(_pruned, found) if g.outputs and (len(g), len(g.outputs)) < sizes)
 
 
 def _pruned(graph: Graph) -> Graph:
@@ -315,7 +318,7 @@ def _valid(graph: Graph) -> bool:
 
 
 def check_networks(check: Callable[[Graph], None], seeds: range) -> None:
-    """`check` every seed's network; a failure shows the smallest network that still fails."""
+    """`check` every seed's network; a failure prints a small network that still fails."""
 
     def fails(graph: Graph) -> bool:
         try:

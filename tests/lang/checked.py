@@ -3,56 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from asrc.compiler.diagnostics import AsrcError, Bag, Diagnostic
-from asrc.compiler.facts import Facts
+from asrc.compiler.diagnostics import Bag, Diagnostic
 from asrc.compiler.graph import Graph
-from asrc.compiler.passcall import build
 from asrc.compiler.source import Source
 from asrc.dsl import syntax
-from asrc.dsl.elaborate import Elaborator
-from asrc.dsl.headers import check_headers
+from asrc.dsl.check import Model, check_model, read_model
+from asrc.dsl.elaborate import Elaborated, Elaborator
 from asrc.dsl.modules import Library
-from asrc.dsl.parse import parse_module
-from asrc.dsl.pipelines import plans
-from asrc.dsl.resolve import check_names
 
 
 @dataclass(frozen=True)
 class Checked:
-    syntax: syntax.Module
-    graph: Graph
-    constants: Mapping[str, object]
-    diagnostics: tuple[Diagnostic, ...]
-    graphs: Mapping[str, Graph] = field(default_factory=dict)
+    """A checked model; `elaborated` is what can be built of it although there are mistakes."""
+
+    model: Model
+    elaborated: Elaborated
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        return self.model.diagnostics
 
     def graph_after(self, pipeline: str | None) -> Graph:
-        return self.graphs[pipeline] if pipeline else self.graph
+        if pipeline in self.model.results:
+            return self.model.results[pipeline].graph
+        return self.elaborated.graph
 
 
-def check(source: Source, settings: Mapping[str, object], folder: Path) -> Checked:
-    bag = Bag()
-    module = parse_module(source, bag)
-    check_headers(module, bag)
-    check_names(module, bag)
-    elaborated = Elaborator(module, Library(folder, bag), bag).run(settings)
-    found = plans(module, elaborated.constants, bag)
-    graphs = {}
-    if not bag.errors:
-        try:
-            f = Facts(elaborated.graph)
-            f.types, f.timing, f.demand, f.macs, f.held_frame, f.held_step
-        except AsrcError as error:
-            bag.extend(error.diagnostics)
-    if not bag.errors:
-        for name, plan in found.items():
-            graph = elaborated.graph
-            try:
-                for call in plan.calls:
-                    graph, _ = build(call).run(graph, None)
-                graphs[name] = graph
-            except AsrcError as error:
-                bag.extend(error.diagnostics)
-    return Checked(module, elaborated.graph, elaborated.constants, tuple(bag), graphs)
+def check(source: Source, settings: Mapping[str, syntax.Expr], folder: Path) -> Checked:
+    model = check_model(read_model(source, settings, folder))
+    unheard = Bag()
+    elaborator = Elaborator(model.syntax, Library(folder, unheard), unheard)
+    return Checked(model, elaborator.run(settings))

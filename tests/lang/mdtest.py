@@ -156,10 +156,11 @@ def differences(snippet: Snippet, folder: Path) -> list[str]:
 
 def _wrong_types(snippet: Snippet, checked: Checked, said: list[Claim]) -> Iterator[str]:
     graph = checked.graph_after(snippet.options.get("pipeline"))
+    module, constants = checked.model.syntax, checked.elaborated.constants
     supplied = supply(snippet.name, snippet.text, library="file" in snippet.options)
     for claim in said:
         line = supplied.line(claim.line)
-        found = revealed(checked.syntax, graph, checked.constants, line, claim.text)
+        found = revealed(module, graph, constants, line, claim.text)
         if found != claim.text:
             yield f"{claim.line}: # revealed: {found}"
 

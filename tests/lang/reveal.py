@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts
 from asrc.compiler.graph import Graph
 from asrc.compiler.units import format_time
@@ -57,7 +58,10 @@ def _names(statement: syntax.Statement) -> list[str]:
 def _facts(graph: Graph, path: str, wanted: str) -> str:
     # After a mistake only what the value itself is made from is sure to be whole.
     facts = Facts(graph if ", state" in wanted else _below(graph, path))
-    parts = [str(facts.types[path])]
+    try:
+        parts = [str(facts.types[path])]
+    except AsrcError:
+        return "nothing"
     if ", +" in wanted:
         look = facts.lookahead(path)
         parts.append("+unbounded" if look is None else f"+{format_time(look)}")

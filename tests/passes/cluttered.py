@@ -46,7 +46,7 @@ class Clutter:
 
     def number(self, value: int) -> str:
         """A number, written out or as the result of arithmetic on others."""
-        if self.rng.random() < 0.5:
+        if self.rng.random() < 0.7:
             return self.add("constant", value=Fraction(value))
         left, right = self.number(value + 1), self.number(1)
         return self.add("sub", left, right)

@@ -101,7 +101,7 @@ def test_random_networks_keep_their_outputs() -> None:
         new = assert_exact(graph, Cse(), seed)
         assert Cse().run(new, None)[0] is new
         merged += len(graph) - len(new)
-    assert merged > 60
+    assert merged > 30
 
 
 def test_a_model_without_repetition_stays() -> None:
