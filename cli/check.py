@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .guard import FAILED, exit_code
-from .options import read_source, settings_option
+from .options import FILE, read_source, settings_option
 from .pipeline import Watch, watch, watch_options
 from .terminal import common, look, show_diagnostics, show_json, show_table, show_text, style_option
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("check")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @settings_option
 @click.option("--pipeline", metavar="NAME", help="Check this pipeline alone.")
 @click.option("--deny-warnings", is_flag=True, help="Warnings fail the check as well.")

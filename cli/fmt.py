@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .guard import FAILED, exit_code
-from .options import STDIN, read_source
+from .options import FILE, STDIN, read_source
 from .terminal import common, look, show_diagnostics, show_json, show_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("fmt")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file would change.")
 @click.option("--diff", is_flag=True, help="Write nothing; print what would change.")
 @click.option("--stdout", is_flag=True, help="Write nothing; print the formatted text.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .guard import exit_code
-from .options import settings_option
+from .options import FILE, settings_option
 from .pipeline import load, run, watch, watch_options
 from .terminal import common, look, show_diagnostics, show_json, show_table, show_text
 
@@ -26,7 +26,7 @@ View = Callable[["Facts"], None]
 
 
 @click.command("inspect")
-@click.argument("file")
+@click.argument("file", type=FILE)
 @settings_option
 @click.option("--pipeline", metavar="NAME", help="After this pipeline of the file.")
 @click.option("--passes", metavar="CALLS", help="After these passes: 'mask(encoder, causal)'.")

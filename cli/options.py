@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 STDIN = "-"
+FILE = click.Path(allow_dash=True)
+"""Completed by shells as a path; what is wrong with it is found when it is read."""
 
 
 def settings_option(command: Command) -> Command:
@@ -62,6 +65,6 @@ def read_source(file: str) -> tuple[Source, Path]:
     from ..dsl.load import MAX_BYTES, load_source, source_from_bytes
 
     if file == STDIN:
-        data = click.get_binary_stream("stdin").read(MAX_BYTES + 1)
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
         return source_from_bytes("<stdin>", data), Path()
     return load_source(file), Path(file).parent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .guard import exit_code
-from .options import settings_option
+from .options import FILE, settings_option
 from .pipeline import load, run, watch, watch_options
 from .terminal import common, look, show_diagnostics, show_json, show_table, show_text
 
@@ -19,12 +19,23 @@ if TYPE_CHECKING:
     from ..dsl.syntax import Expr
 
 
+def _names(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    """For the shell to complete."""
+    from ..compiler.passtable import all_passes
+
+    return [name for name, _ in all_passes() if name.startswith(begun)]
+
+
 @click.command("passes")
-@click.argument("name", required=False)
-@click.option("--explain", metavar="FILE", help="What the passes of a pipeline do to this model.")
+@click.argument("name", required=False, shell_complete=_names)
+@click.option(
+    "--explain", metavar="FILE", type=FILE, help="What the passes of a pipeline do to this model."
+)
 @click.option("--pipeline", metavar="NAME", help="The pipeline to explain.")
 @click.option("--passes", metavar="CALLS", help="Or these passes: 'mask(encoder, causal)'.")
-@click.option("--replay", metavar="REPORT", help="Run again what ended in an internal error.")
+@click.option(
+    "--replay", metavar="REPORT", type=FILE, help="Run again what ended in an internal error."
+)
 @settings_option
 @watch_options
 @common

@@ -85,9 +85,9 @@ def _scale_outputs(before: Node, norm: Node, weights: dict[str, Any]) -> None:
 _BATCHNORM = ("weight", "bias", "mean", "variance")
 
 
-def _taken(weights: dict[str, Any], path: str, names: tuple[str, ...]) -> Iterator[Any]:
+def _taken(weights: dict[str, Any], path: str, names: tuple[str, ...]) -> list[Any]:
     """Parameters of a value that goes away, in double precision."""
-    return iter([weights.pop(f"{path}.{name}").astype("float64") for name in names])
+    return [weights.pop(f"{path}.{name}").astype("float64") for name in names]
 
 
 def _put(weights: dict[str, Any], path: str, like: Any, weight: Any) -> None:

@@ -7,7 +7,6 @@ from math import erf, sqrt
 
 import numpy as np
 
-from ..types import Type
 from .call import Call, Rule, framewise
 from .value import Array, frame_shape
 
@@ -59,12 +58,8 @@ def _binary(function: Callable[[Array, Array], Array]) -> Rule:
 def _widened(call: Call, slot: int) -> Array:
     """One number meets all; `[C]` meets `[C, F]` and `[C; k]` channel by channel."""
     kind, wide = call.kinds[slot], len(frame_shape(call.out))
-    own = () if _single(kind) and kind.dims != call.out.dims else frame_shape(kind)
+    own = () if kind.size == 1 and kind.dims != call.out.dims else frame_shape(kind)
     return call.data[slot].reshape(call.index + own + (1,) * (wide - len(own)))
-
-
-def _single(kind: Type) -> bool:
-    return kind.size == 1
 
 
 RULES: dict[str, Rule] = {

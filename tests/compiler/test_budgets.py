@@ -7,7 +7,6 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-
 from asrc.compiler.budget_check import check_budgets, check_causal, check_within
 from asrc.compiler.budgets import Arithmetic, Budget, Literal, Measure, Term
 from asrc.compiler.diagnostics import AsrcError, Diagnostic
@@ -19,6 +18,7 @@ from asrc.compiler.source import Source, Span
 from asrc.compiler.types import Type
 from asrc.compiler.units import UNITS
 from asrc.passes.mask import Mask
+
 from tests.builders import PCM, Builder, conformer, frontend, ms, recurrent, words
 
 TEXT = Source("m.asr", "require lookahead(encoder) <= 320ms")
@@ -41,7 +41,9 @@ def figure(name: str, selector: str | None = "encoder", variant: str | None = No
     return Measure(name, selector, variant)
 
 
-def check(graph: Graph, left: Term, op: str, right: Term, upper: Term | None = None) -> list[Diagnostic]:
+def check(
+    graph: Graph, left: Term, op: str, right: Term, upper: Term | None = None
+) -> list[Diagnostic]:
     return check_budgets(Facts(graph), [Budget(left, op, right, upper, PLACE)])
 
 
@@ -230,8 +232,9 @@ def test_the_fixes_are_computed_not_assumed() -> None:
     b("encoder.b", "attend", y, y, y, heads=2, mask="chunk", chunk=ms(60))
     found = only(check(b.graph(encoder="encoder.b"), figure("lookahead"), "<=", time(1)))
     before, causal, clipped = (
-        Facts(replace(b.graph(encoder="encoder.b"), nodes={**b.nodes, "encoder.w": window}))
-        .lookahead("encoder.b")
+        Facts(
+            replace(b.graph(encoder="encoder.b"), nodes={**b.nodes, "encoder.w": window})
+        ).lookahead("encoder.b")
         for window in (
             b.nodes["encoder.w"],
             b.nodes["encoder.w"].with_attrs(past=3, future=0),
@@ -250,7 +253,11 @@ def test_the_fixes_are_computed_not_assumed() -> None:
     ("op", "attrs", "help"),
     [
         ("ahead", {"frames": 3}, "`a[t]` is causal: 45ms"),
-        ("attend", {"heads": 2, "mask": "limited", "left": 0, "right": 3}, "`right=0` is causal: 45ms"),
+        (
+            "attend",
+            {"heads": 2, "mask": "limited", "left": 0, "right": 3},
+            "`right=0` is causal: 45ms",
+        ),
     ],
 )
 def test_other_right_context(op: str, attrs: dict[str, int | str], help: str) -> None:
@@ -343,13 +350,26 @@ def test_counts_show_the_values_of_sub_expressions() -> None:
 @pytest.mark.parametrize(
     ("name", "limit", "message"),
     [
-        ("params", number(10**6), "the number of parameters of `encoder` is 19.38 M, the budget is 1 M"),
-        ("params", number(19_381_183), "the number of parameters of `encoder` is 19,381,184,"
-         " the budget is 19,381,183"),
-        ("weights", kib(1024), "the size of the weights of `encoder` is 73.93 MiB,"
-         " the budget is 1 MiB"),
-        ("macs", number(10**6), "the work a second in MACs of `encoder` is 497.7 M,"
-         " the budget is 1 M"),
+        (
+            "params",
+            number(10**6),
+            "the number of parameters of `encoder` is 19.38 M, the budget is 1 M",
+        ),
+        (
+            "params",
+            number(19_381_183),
+            "the number of parameters of `encoder` is 19,381,184, the budget is 19,381,183",
+        ),
+        (
+            "weights",
+            kib(1024),
+            "the size of the weights of `encoder` is 73.93 MiB, the budget is 1 MiB",
+        ),
+        (
+            "macs",
+            number(10**6),
+            "the work a second in MACs of `encoder` is 497.7 M, the budget is 1 M",
+        ),
     ],
 )
 def test_counts_over_budget(name: str, limit: Literal, message: str) -> None:

@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-
 from asrc.compiler.budgets import Budget, Literal, Measure
 from asrc.compiler.diagnostics import AsrcError, Diagnostic
 from asrc.compiler.files import write_text
@@ -24,6 +23,7 @@ from asrc.compiler.protocol import Weights
 from asrc.compiler.reproducer import parse_reproducer, replay_command
 from asrc.compiler.source import Source, Span
 from asrc.compiler.spec import Call
+
 from tests.builders import conformer, ms, recurrent
 
 CALLS = Source("pipeline", "mask(encoder, chunk=320ms, left=2560ms)\nchange(full)\n")
@@ -33,9 +33,7 @@ def call(name: str, *args: str, **options: object) -> Call:
     return Call(name, args, options)  # type: ignore[arg-type]
 
 
-CHUNKED = Call(
-    "mask", ("encoder",), {"chunk": ms(320), "left": ms(2560)}, Span(CALLS, 0, 39)
-)
+CHUNKED = Call("mask", ("encoder",), {"chunk": ms(320), "left": ms(2560)}, Span(CALLS, 0, 39))
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,10 @@ class Change:
                 return replace(graph, outputs={}), weights
             case "types":
                 nodes["encoder.dense"] = replace(
-                    nodes["encoder.dense"], op="add", inputs=("encoder.mel", "encoder.dense"), attrs={}
+                    nodes["encoder.dense"],
+                    op="add",
+                    inputs=("encoder.mel", "encoder.dense"),
+                    attrs={},
                 )
             case "malformed":
                 nodes["encoder.dense"] = Node("encoder.dense", "dense", ("nowhere",), {"n": 4})
@@ -171,7 +172,9 @@ def test_a_pass_that_keeps_its_word_passes() -> None:
 
 def test_only_what_is_promised_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Change, "keeps", frozenset({"rate"}))
-    assert run_pipeline(recurrent(), [call("change", "shapes")]).graph["encoder.dense"].attrs["n"] == 5
+    assert (
+        run_pipeline(recurrent(), [call("change", "shapes")]).graph["encoder.dense"].attrs["n"] == 5
+    )
 
 
 def test_numerics_are_compared_on_request() -> None:

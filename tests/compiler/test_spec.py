@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from asrc.compiler import passtable
 from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.passcall import blame, build, to_call
@@ -19,6 +16,9 @@ from asrc.compiler.source import Source, Span
 from asrc.compiler.spec import Call, OptionError, Value, show
 from asrc.compiler.units import Quantity
 from asrc.passes.mask import Mask
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.builders import ms
 
 TEXT = Source("m.asr", "mask(encoder, chunk=320ms)")
@@ -201,9 +201,7 @@ def test_wrong_options(
         ("text", "any", 1),
     ],
 )
-def test_other_kinds(
-    kind: str, good: Value, bad: Value, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_kinds(kind: str, good: Value, bad: Value, monkeypatch: pytest.MonkeyPatch) -> None:
     from asrc.compiler.passcall import check_options
 
     entry = Entry("m", "C", "", (Option("x", kind, "a number", low=2),))

@@ -25,7 +25,7 @@ def dense(inputs: int, n: int) -> int:
     return n * (inputs + 1)
 
 
-# --- what the quantisers and the adapters work on ---------------------------------------------------
+# --- what the quantisers and the adapters work on -------------------------------------------------
 
 
 def test_the_recogniser_of_the_quantisers_runs_at_two_speeds() -> None:

@@ -94,6 +94,23 @@ def test_equal_values_in_the_two_branches_of_a_switch_differ_where_they_are_skip
     assert_exact(graph, Cse())
 
 
+def test_equal_switches_merge_and_equal_flags_do_not() -> None:
+    """What two flags switch in turn always runs; with one flag in their place it would not."""
+    b = Builder()
+    x, g = frames(b, "x"), flag(b, "g")
+    b("u", "exp", x)
+    b("w", "window", "u", past=1, future=0)
+    b("d", "depthwise", "w")
+    for n in "12":
+        b(f"flag{n}", "delay", g, frames=1)
+        b(f"one{n}", "switch", "flag1", "d", x)
+        b(f"two{n}", "switch", f"flag{n}", "d", x)
+    graph = b.graph(y=b("y", "concat", "one1", "one2"), z=b("z", "concat", "two1", "two2"))
+    new = assert_exact(graph, Cse())
+    assert new["y"].inputs == ("one1", "one1")
+    assert new["z"].inputs == ("one1", "two2")
+
+
 def test_random_networks_keep_their_outputs() -> None:
     merged = 0
     for seed in range(60):

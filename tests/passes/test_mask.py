@@ -5,12 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-
 from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts
 from asrc.compiler.graph import Attr, Graph, Node
 from asrc.compiler.units import Quantity
 from asrc.passes.mask import Mask, misaligned_chunks
+
 from tests.builders import Builder, conformer, frontend, ms, recurrent, words
 
 Context = Quantity | int | None
@@ -76,7 +76,9 @@ def test_only_what_is_selected_changes() -> None:
 
 def test_a_later_mask_takes_the_place_of_an_earlier_one() -> None:
     once = masked(conformer(1), Mask("encoder", "full"))
-    twice = masked(masked(conformer(1), Mask("encoder", chunk=ms(320), left=4)), Mask("encoder", "full"))
+    twice = masked(
+        masked(conformer(1), Mask("encoder", chunk=ms(320), left=4)), Mask("encoder", "full")
+    )
     assert once == twice
 
 

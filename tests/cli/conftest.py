@@ -1,0 +1,70 @@
+"""Running commands, inside this process and as a program of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from asrc.cli.main import cli
+
+ROOT = Path(__file__).parents[2]
+RNNT = str(ROOT / "models" / "rnnt.asr")
+CONFORMER = str(ROOT / "models" / "conformer_transducer.asr")
+
+Run = Callable[..., Result]
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run("check", "m.asr")` in an empty folder; exceptions are not swallowed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str, stdin: str | bytes | None = None) -> Result:
+        return CliRunner().invoke(cli, list(args), input=stdin, catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """`program("check", "m.asr")`: `asrc` as users start it; `before` is Python to run first."""
+
+    def program(
+        *args: str, stdin: str = "", before: str = "", **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", f"{before}\nfrom asrc.cli.main import main; main()", *args],
+            cwd=tmp_path,
+            input=stdin,
+            env={**os.environ, "TMPDIR": str(tmp_path), **env},
+            capture_output=True,
+            text=True,
+        )
+
+    return program
+
+
+TINY = """asr 1
+model tiny "one layer"
+input audio: pcm @ 16kHz
+net encoder(audio) {
+  mel = audio |> logmel(bins=8, window=25ms, hop=10ms)
+  out mel[t-1..t+1] |> dense(4)
+}
+pipeline thin { dce() }
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A model with 10 + 15 ms of look-ahead and 100 parameters."""
+    path = tmp_path / "tiny.asr"
+    path.write_text(TINY, encoding="utf-8")
+    return path
