@@ -93,17 +93,16 @@ def _show_summaries(checked: Iterable[Checked], pipeline: str | None) -> None:
 
 def _show_summary(file: str, model: Model, pipeline: str | None) -> None:
     """The nets before any pass, and a line for each pipeline; or the nets after the chosen one."""
-    from ..compiler.facts import Facts
-
-    assert model.graph is not None
-    if not model.graph.outputs:
+    assert model.facts is not None
+    name = model.facts.graph.name
+    if not model.facts.graph.outputs:
         show_text(f"{file}: a library, all well")
     elif pipeline is not None:
-        show_text(f"{file}: model {model.graph.name} after pipeline {pipeline}")
+        show_text(f"{file}: model {name} after pipeline {pipeline}")
         _show_nets(model.results[pipeline].facts)
     else:
-        show_text(f"{file}: model {model.graph.name}")
-        _show_nets(Facts(model.graph))
+        show_text(f"{file}: model {name}")
+        _show_nets(model.facts)
         _show_pipelines(model.results)
 
 
@@ -130,7 +129,6 @@ def _show_pipelines(results: Mapping[str, Result]) -> None:
 
 
 def _as_json(one: Checked) -> dict[str, Any]:
-    from ..compiler.facts import Facts
     from ..compiler.report_json import model_json
     from ..dsl.render import as_dict
 

@@ -5,7 +5,6 @@ An exception that nobody foresaw is written to a file; the terminal sees one lin
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import shlex
@@ -21,7 +20,8 @@ import click
 if TYPE_CHECKING:
     from ..compiler.diagnostics import Diagnostic
 
-FAILED, USAGE, NO_FILE, INTERNAL, INTERRUPTED, READER_GONE = 1, 2, 3, 70, 130, 141
+FAILED, NO_FILE, INTERNAL, INTERRUPTED, READER_GONE = 1, 3, 70, 130, 141
+"""And 2 for wrong usage, by click."""
 
 _SPECIAL = {"E0008": NO_FILE, "E0999": INTERNAL}
 
@@ -61,21 +61,25 @@ def _ended_by(error: BaseException) -> int:
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
             return INTERRUPTED
-        case OSError(errno=errno.EPIPE):
-            _close_quietly()
-            return READER_GONE
+        case OSError():
+            click.echo(f"error: {error}", err=True)
+            return NO_FILE
     return _internal(error)
 
 
-def _close_quietly() -> None:
-    """Python flushes stdout once more at its end; nobody is there to read that."""
+def close_quietly() -> None:
+    """For when the reader of stdout went away: Python flushes it once more at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
 
 
 def _internal(error: BaseException) -> int:
-    name, path = type(error).__name__, _write_report(error)
-    click.echo(f"internal error ({name}): this is a mistake in asrc; see {path}", err=True)
+    try:
+        written = f"see {_write_report(error)}"
+    except OSError as failed:
+        written = f"its report cannot be written: {failed}"
+    name = type(error).__name__
+    click.echo(f"internal error ({name}): this is a mistake in asrc; {written}", err=True)
     return INTERNAL
 
 

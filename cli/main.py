@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import click
 
-from .guard import FAILED, Guard, exit_code, version
+from .guard import FAILED, READER_GONE, Guard, close_quietly, exit_code, version
 from .terminal import show_diagnostics
 
 COMMANDS = ("check", "completion", "explain", "fmt", "inspect", "new", "passes")
@@ -56,6 +56,9 @@ class Commands(click.Group):
         except AsrcError as error:
             show_diagnostics(error.diagnostics)
             ctx.exit(exit_code(error.diagnostics) or FAILED)
+        except BrokenPipeError:
+            close_quietly()
+            ctx.exit(READER_GONE)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0]

@@ -77,13 +77,13 @@ def watch(given: dict[str, Any]) -> Watch:
 
 
 def load(file: str, settings: Mapping[str, Expr]) -> Model:
-    """A model whose graph is there. Raises AsrcError with every mistake in it."""
+    """A model whose facts are there. Raises AsrcError with every mistake in it."""
     from ..compiler.diagnostics import AsrcError
     from ..dsl.check import read_model
 
     source, folder = read_source(file)
     model = read_model(source, settings, folder)
-    if model.graph is None:
+    if model.facts is None:
         raise AsrcError(*model.diagnostics)
     return model
 
@@ -98,8 +98,9 @@ def run(model: Model, pipeline: str | None, passes: str | None, watch: Watch) ->
     if pipeline is not None and passes is not None:
         raise click.UsageError("--pipeline and --passes exclude each other")
     plan = _plan(model, pipeline, passes)
-    assert model.graph is not None
-    result = run_pipeline(model.graph, plan.calls, plan.budgets, options=watch.options())
+    assert model.facts is not None
+    facts, options = model.facts, watch.options()
+    result = run_pipeline(facts.graph, plan.calls, plan.budgets, options=options, facts=facts)
     watch.show_times(result)
     return result
 

@@ -14,7 +14,7 @@ from .graph import Graph
 from .irtext import budget_text, term_text
 from .keeps import show_lookahead
 from .measure import Amount, article, chosen, evaluate, holders, latest, measures
-from .rows import grouped, lines, pattern
+from .rows import MAX_ROWS, grouped, lines, pattern, texts
 from .source import Span
 from .units import format_number, format_quantity, format_time
 from .waits import Question, explain, waiting_rows
@@ -170,7 +170,7 @@ def _held_text(facts: Facts, held: Held) -> str:
 
 
 def show_size(bits: Fraction) -> str:
-    """Exact, in KiB where that ends, so that rows can be added up by eye."""
+    """Exact, in KiB where that has few digits."""
     kib = bits / (8 * 1024)
     if (kib * 1000).denominator == 1:
         return f"{format_number(kib)}KiB"
@@ -189,7 +189,7 @@ def _growing(graph: Graph, budget: Budget, growing: list[Held], message: str) ->
         "E0404",
         f"{message}: it grows with the stream",
         (*_at(budget.span), *labels),
-        tuple(row.text for row in rows[:8]),
+        tuple(texts(rows[:MAX_ROWS])),
         (help,) if help else (),
     )
 

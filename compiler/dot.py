@@ -20,7 +20,7 @@ _HEAD = """\
 
 def to_dot(facts: Facts, depth: int = 1) -> str:
     """The drawing of a graph down to `depth` levels below its nets; see `outline`."""
-    entries = [entry for entry in outline(facts.graph, depth) if not entry.opened]
+    entries = [entry for entry in outline(facts.graph, facts.types, depth) if not entry.opened]
     boxes = {path: entry.path for entry in entries for path in entry.members}
     lines = (_HEAD, *_clusters(facts, entries), *_edges(facts, boxes))
     return "\n".join([f"digraph {_quoted(facts.graph.name)} {{", *lines, "}", ""])

@@ -25,6 +25,7 @@ from .protocol import Pass, Reviewer, Weights
 from .reproducer import Guard
 from .source import Span
 from .spec import Call
+from .steps import Step
 
 Numerics = Callable[[Graph, Weights | None, Graph, Weights | None], str | None]
 """Compares two graphs by running them; words on the first difference, or `None`."""
@@ -48,21 +49,6 @@ class Options:
     crash_folder: Path = field(default_factory=Path)
     numerics: Numerics | None = None
     show: Callable[[str], None] = _silent
-
-
-@dataclass(frozen=True)
-class Step:
-    """One pass that ran: the facts on both sides of it, and the CPU time that it took."""
-
-    call: Call
-    before: Facts
-    after: Facts
-    seconds: float
-
-    @property
-    def changed(self) -> bool:
-        old, new = self.before.graph, self.after.graph
-        return (old.nodes, old.outputs, old.losses) != (new.nodes, new.outputs, new.losses)
 
 
 @dataclass(frozen=True)

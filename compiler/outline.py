@@ -5,20 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 
 from .graph import Graph
+from .types import Type
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A stretch of the graph: one value, one block, or several blocks that are alike.
 
-    `outputs` are the values that it hands on, one for each copy (several for a net with named
-    outputs); `opened` says that its parts follow as entries of their own, one level deeper.
+    `outputs` are the values that it hands on, at least one for each copy; `opened` says that its
+    parts follow as entries of their own, one level deeper.
     """
 
     path: str
@@ -30,12 +31,13 @@ class Entry:
     opened: bool = False
 
 
-def outline(graph: Graph, depth: int = 1) -> list[Entry]:
+def outline(graph: Graph, types: Mapping[str, Type], depth: int = 1) -> list[Entry]:
     """The entries of a graph in program order, down to `depth` levels below the nets.
 
-    A repeat takes no level of its own: its layers stand where it would.
+    A repeat takes no level of its own: its layers stand where it would. `types` are those of all
+    values: layers of different widths are not alike.
     """
-    folder = _Folder(graph, depth)
+    folder = _Folder(graph, types, depth)
     tops = dict.fromkeys(path.partition(".")[0] for path in graph.nodes)
     return [entry for top in tops for entry in folder.entries(_Fold(top, (top,)), 0)]
 
@@ -58,6 +60,7 @@ class _Fold:
 @dataclass(frozen=True)
 class _Folder:
     graph: Graph
+    types: Mapping[str, Type]
     depth: int
 
     @cached_property
@@ -108,9 +111,12 @@ class _Folder:
             yield _Fold(f"{fold.path}.{shown}", places)
 
     def _form(self, place: str) -> list[tuple[object, ...]]:
-        """What makes layers alike: the same operators with the same options in the same places."""
+        """What makes layers alike: the same operators in the same places, with the same options."""
         nodes = (self.graph[path] for path in self.members[place])
-        return [(n.path.removeprefix(place), n.op, dict(n.attrs), n.owner is None) for n in nodes]
+        return [
+            (n.path.removeprefix(place), n.op, dict(n.attrs), self.types[n.path], n.owner is None)
+            for n in nodes
+        ]
 
     def _entry(self, fold: _Fold, level: int, opened: bool) -> Entry:
         outputs = tuple(o for place in fold.places for o in self._outputs(place))
@@ -149,9 +155,9 @@ class _Folder:
         named = self.graph.names.get(place)
         if named in members:
             return [named]
-        inside = set(members)
-        read = [m for m in members if not inside.issuperset(self.graph.readers[m])]
-        return [(read or members)[-1]]
+        inside, final = set(members), set(self.graph.outputs.values())
+        read = [m for m in members if m in final or not inside.issuperset(self.graph.readers[m])]
+        return read or members[-1:]
 
 
 def _prefixes(path: str) -> Iterator[str]:

@@ -46,12 +46,12 @@ class LayerRow:
 
 def rows(facts: Facts, depth: int = 1) -> list[LayerRow]:
     """The graph folded by path; an input's row has the samples that are held of it."""
-    return [_row(facts, entry, entry.members) for entry in outline(facts.graph, depth)]
+    return [_row(facts, entry, entry.members) for entry in outline(facts.graph, facts.types, depth)]
 
 
 def net_rows(facts: Facts) -> list[LayerRow]:
     """The nets, each with what is held of the inputs it reads, as budgets count it."""
-    nets = (entry for entry in outline(facts.graph, 0) if entry.kind == "net")
+    nets = (entry for entry in outline(facts.graph, facts.types, 0) if entry.kind == "net")
     return [_row(facts, net, holders(facts.graph, net.members)) for net in nets]
 
 
@@ -126,8 +126,10 @@ def _held(facts: Facts, figure: str) -> Iterator[HeldRow]:
 def _cached(facts: Facts) -> Iterator[HeldRow]:
     for path, values in facts.cached.items():
         kind, form = facts.types[path], facts.formats[path]
-        count, readers = inner_steps(kind.clock), facts.graph.readers[path]
-        yield HeldRow("cached", path, "static", kind, str(form), count, values * form.bits, readers)
+        offsets, readers = facts.offsets.get(path, 1), facts.graph.readers[path]
+        count = None if offsets is None else inner_steps(kind.clock) * offsets
+        bits = None if values is None else values * form.bits
+        yield HeldRow("cached", path, "static", kind, str(form), count, bits, readers)
 
 
 # --- parameters ------------------------------------------------------------------------------

@@ -7,11 +7,9 @@ part and the traceback. The weights of a trained model are not in it.
 from __future__ import annotations
 
 import hashlib
-import platform
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -113,11 +111,15 @@ def write_reproducer(
 
 
 def _versions() -> str:
+    import platform
+
     lines: Iterable[str] = (f"{name} {_version(name)}" for name in ("asrc", "networkx", "numpy"))
     return "\n".join([f"python {platform.python_version()}", *lines])
 
 
 def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
     except PackageNotFoundError:

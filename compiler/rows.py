@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from .graph import Node
+from .source import Span
 
 MAX_ROWS = 8
 
@@ -20,10 +21,8 @@ class Row:
     amount: Fraction
 
     @property
-    def text(self) -> str:
-        times = f"{len(self.nodes)} x " if len(self.nodes) > 1 else ""
-        span = self.nodes[0].span if self.nodes else None
-        return f"{times}{self.what}{f' (line {span.line})' if span else ''}"
+    def span(self) -> Span | None:
+        return self.nodes[0].span
 
 
 def pattern(path: str) -> str:
@@ -47,10 +46,28 @@ def grouped(items: Iterable[tuple[Node, str, Fraction]]) -> list[Row]:
     return sorted(rows, key=lambda row: -row.amount)
 
 
-def lines(rows: list[Row], show: Callable[[Fraction], str]) -> tuple[str, ...]:
+def texts(rows: Sequence[Row]) -> list[str]:
+    """`12 x attention over the whole utterance (line 34)`; with file names where a line alone misleads."""
+    sources = {row.span.source.name for row in rows if row.span is not None}
+    named = len(sources) > 1 or any(name.startswith("std.") for name in sources)
+    return [f"{_times(row)}{row.what}{_where(row.span, named)}" for row in rows]
+
+
+def _times(row: Row) -> str:
+    return f"{len(row.nodes)} x " if len(row.nodes) > 1 else ""
+
+
+def _where(span: Span | None, several: bool) -> str:
+    if span is None:
+        return ""
+    return f" ({span.source.name}:{span.line})" if several else f" (line {span.line})"
+
+
+def lines(rows: Sequence[Row], show: Callable[[Fraction], str]) -> tuple[str, ...]:
     """Rows as text with aligned amounts; the smallest are summed up when there are many."""
     shown, rest = rows[:MAX_ROWS], rows[MAX_ROWS:]
-    cells = [(show(row.amount), row.text) for row in shown]
+    amounts = [show(row.amount) for row in shown]
+    cells = list(zip(amounts, texts(shown), strict=True))
     if rest:
         cells.append((show(sum((r.amount for r in rest), Fraction(0))), f"{len(rest)} others"))
     width = max((len(amount) for amount, _ in cells), default=0)

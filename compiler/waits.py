@@ -11,7 +11,7 @@ from .diagnostics import AsrcError, Diagnostic, Label
 from .facts import Facts
 from .graph import Graph, Node
 from .keeps import show_lookahead
-from .rows import Row, grouped, lines, pattern
+from .rows import Row, grouped, lines, pattern, texts
 from .source import Span
 from .types import frame_period
 from .units import Quantity, format_time
@@ -128,12 +128,12 @@ def _unbounded(question: Question) -> Diagnostic:
     facts = question.facts
     nodes = [facts.graph[c.path] for c in facts.contributors(question.path)]
     rows = grouped((node, describe(facts, node), Fraction(0)) for node in nodes)
-    spans = [row.nodes[0].span for row in rows]
+    spans = [row.span for row in rows]
     labels = [
         Label(s, f"the wait begins here: {r.what}") for s, r in zip(spans, rows, strict=True) if s
     ]
     own = [Label(question.span)] if question.span else []
-    notes = tuple(f"the wait begins at {row.text}" for row in rows)
+    notes = tuple(f"the wait begins at {text}" for text in texts(rows))
     return Diagnostic(
         "E0303", question.message, (*own, *labels), notes, tuple(_bounds(question.path, rows))
     )

@@ -88,6 +88,7 @@ class Build(local):
         return s.Number(self._span([token]), Fraction(token), str(token))
 
     FLOAT = INT
+    INDEX = NAME
 
     def QUANTITY(self, token: Token) -> s.Quantity:
         unit = _UNIT.search(token)
@@ -266,7 +267,8 @@ class Build(local):
         return s.When(span, self.sum([first, *items[3:]]))
 
     def field(self, items: Items) -> s.Field:
-        return s.Field(self._span(items), items[0], items[2])
+        name = items[2] if isinstance(items[2], s.Ident) else self.NAME(items[2])
+        return s.Field(self._span(items), items[0], name)
 
     def each(self, items: Items) -> s.Each:
         return s.Each(self._span(items), items[0])

@@ -76,6 +76,8 @@ class Elaborator(Expressions, Calls, Stages, Bodies, Constants, Evaluator):
             except AsrcError as error:
                 self.report(error)
                 self.module.constants.update({n.name: Missing() for n in use.names})
+        for module in self.library.modules:
+            self.constants(module.source, module, {})
         self.module.constants.update(dict.fromkeys(self.syntax.lost, Missing()))
         for block in self._all(syntax.Block):
             self.module.blocks[block.name.name] = (block, self.module)

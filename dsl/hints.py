@@ -68,7 +68,7 @@ def foreign_word(s: Situation) -> Diagnostic | None:
         return None
     if s.found and s.found.kind == "mark" and s.found.text != "(":
         return None
-    return s.error(f"`{word.text}` is not a word of the language", FOREIGN[word.text], at=word)
+    return s.error(f"{word.shown} is not a word of the language", FOREIGN[word.text], at=word)
 
 
 def unknown_unit(s: Situation) -> Diagnostic | None:
@@ -79,7 +79,7 @@ def unknown_unit(s: Situation) -> Diagnostic | None:
     assert value is not None
     unit = _near_unit(s.found.text[value.end() :])
     help = f"did you mean `{value.group()}{unit}`?" if unit else f"units are {', '.join(UNITS)}"
-    return s.error(f"`{s.found.text}` is not a number or a quantity", help)
+    return s.error(f"{s.found.shown} is not a number or a quantity", help)
 
 
 def spaced_unit(s: Situation) -> Diagnostic | None:
@@ -114,7 +114,7 @@ def bare_point(s: Situation) -> Diagnostic | None:
 def foreign_letter(s: Situation) -> Diagnostic | None:
     if s.found and s.found.kind == "word" and not s.found.text.isascii():
         return s.error(
-            f"`{s.found.text}` is not a name", "names are made of `a`-`z`, `A`-`Z`, `0`-`9` and `_`"
+            f"{s.found.shown} is not a name", "names are made of `a`-`z`, `A`-`Z`, `0`-`9` and `_`"
         )
     return None
 
@@ -126,7 +126,7 @@ def reserved_word(s: Situation) -> Diagnostic | None:
         help = "write `x[t-1]` for a frame, `x[t-2..t]` for a window"
         return s.error("`t` stands only in the brackets after a stream", help)
     if s.found.text in ("in", "out", "t") and "NAME" in s.expected:
-        return s.error(f"`{s.found.text}` is a word of the language", "choose another name")
+        return s.error(f"{s.found.shown} is a word of the language", "choose another name")
     return None
 
 
@@ -137,7 +137,7 @@ def declaration_inside(s: Situation) -> Diagnostic | None:
     for before, word in ((s.near(-1), s.near(0)), (s.near(-2), s.near(-1))):
         starts = before and (before.ends_operand or before == s.opener)
         if starts and word and word.text in DECLARATIONS:
-            message = f"`{word.text}` begins a declaration inside a body"
+            message = f"{word.shown} begins a declaration inside a body"
             help = "close the body with `}` before it; declarations begin in column one"
             return s.with_opener(s.error(message, help, at=word))
     return None
@@ -147,7 +147,7 @@ def nothing_declared(s: Situation) -> Diagnostic | None:
     """`let = 3`: the word is taken for a name, since no name follows it."""
     following = s.near(1)
     if s.found and s.found.text in DECLARATIONS and "LET" in s.expected and following:
-        message = f"expected a name after `{s.found.text}`, found `{following.text}`"
+        message = f"expected a name after {s.found.shown}, found {following.shown}"
         return s.error(message, at=following)
     return None
 
@@ -188,7 +188,7 @@ def not_a_stage(s: Situation) -> Diagnostic | None:
 
 def stray_closer(s: Situation) -> Diagnostic | None:
     if s.found and s.found.text in CLOSERS and s.opener is None:
-        return s.error(f"`{s.found.text}` closes nothing", "remove it, or open it before")
+        return s.error(f"{s.found.shown} closes nothing", "remove it, or open it before")
     return None
 
 

@@ -31,7 +31,7 @@ def unknown_declaration(source: Source, island: Island) -> Diagnostic | None:
     first = island[0]
     if first.kind != "word" or first.text in DECLARATIONS:
         return None
-    message = f"`{first.text}` does not begin a declaration"
+    message = f"{first.shown} does not begin a declaration"
     return diagnostic("E0001", message, first.span(source), help=declaration_help(first.text))
 
 
@@ -52,6 +52,6 @@ def _plain(s: Situation) -> Diagnostic:
     found = s.found_text
     if s.found and not s.found.text.isascii():
         name = unicodedata.name(s.found.text[0], "unnamed character")
-        found = f"`{s.found.text}` (U+{ord(s.found.text[0]):04X}, {name.lower()})"
+        found = f"{s.found.shown} (U+{ord(s.found.text[0]):04X}, {name.lower()})"
     item = s.error(f"expected {alternatives(s.expected)}, found {found}")
     return s.with_opener(item) if s.closer_fits and s.closer != "}" else item

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from ..compiler.diagnostics import AsrcError, Bag, diagnostic
+from ..compiler.diagnostics import AsrcError, Bag, Diagnostic, diagnostic
 from ..compiler.nearest import did_you_mean
 from ..compiler.source import Source
 from . import syntax
@@ -21,38 +22,37 @@ class Library:
     def __init__(self, folder: Path | None, bag: Bag) -> None:
         self.folder = folder
         self.bag = bag
-        self._modules: dict[str, Module | None] = {}
+        self._modules: dict[str, Module] = {}
+        self._busy: list[str] = []
+
+    @property
+    def modules(self) -> list[Module]:
+        """Every library that was read."""
+        return list(self._modules.values())
 
     def imported(self, use: syntax.Use) -> dict[str, tuple[syntax.Block, Module]]:
-        """The blocks that a `use` brings in. Raises AsrcError for what is not there."""
+        """The blocks that a `use` brings in. Raises AsrcError for all that are not there."""
         module = self._module(use)
-        found = {}
-        for name in use.names:
-            if name.name not in module.blocks:
-                near = did_you_mean(name.name, module.blocks)
-                known = ", ".join(module.blocks)
-                raise AsrcError(
-                    diagnostic(
-                        "E0108",
-                        f"`{use.module}` has no block `{name.name}`",
-                        name.span,
-                        help=near or f"it has {known}",
-                    )
-                )
-            found[name.name] = module.blocks[name.name]
-        return found
+        missing = [name for name in use.names if name.name not in module.blocks]
+        if missing:
+            # What did not parse over there was reported over there.
+            known = [name for name in missing if name.name not in module.source.lost]
+            raise AsrcError(*(_no_block(use, name, module.blocks) for name in known))
+        return {name.name: module.blocks[name.name] for name in use.names}
 
     def _module(self, use: syntax.Use) -> Module:
         name = str(use.module)
-        if name not in self._modules:
-            self._modules[name] = None
-            self._modules[name] = self._load(use, name)
-        module = self._modules[name]
-        if module is None:
+        if name in self._busy:
             raise AsrcError(
                 diagnostic("E0105", f"`{name}` uses itself, directly or not", use.module.span)
             )
-        return module
+        if name not in self._modules:
+            self._busy.append(name)
+            try:
+                self._modules[name] = self._load(use, name)
+            finally:
+                self._busy.pop()
+        return self._modules[name]
 
     def _load(self, use: syntax.Use, name: str) -> Module:
         parsed = parse_module(self._source(use, name), self.bag)
@@ -97,6 +97,12 @@ class Library:
                 help=near or f"the standard library has {', '.join(sorted(known))}",
             )
         )
+
+
+def _no_block(use: syntax.Use, name: syntax.Ident, known: Iterable[str]) -> Diagnostic:
+    help = did_you_mean(name.name, known) or f"it has {', '.join(known)}"
+    message = f"`{use.module}` has no block `{name.name}`"
+    return diagnostic("E0108", message, name.span, help=help)
 
 
 def standard_home(block: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from lark import Lark
@@ -79,7 +80,7 @@ def _declared(island: Island) -> set[str]:
 
 def _parse(source: Source, island: Island, start: str, bag: Bag) -> Any:
     """The syntax of the text from the first lexeme to the last, `None` after a mistake."""
-    limits = list(over_limits(source, island))
+    limits = list(islice(over_limits(source, island), MAX_MISTAKES))
     if limits:
         bag.extend(limits)
         return None

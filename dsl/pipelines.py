@@ -9,7 +9,7 @@ from fractions import Fraction
 from ..compiler.budgets import Budget
 from ..compiler.diagnostics import AsrcError, Bag, Diagnostic, diagnostic
 from ..compiler.nearest import did_you_mean
-from ..compiler.source import Source
+from ..compiler.source import Source, Span
 from ..compiler.spec import Call
 from ..compiler.spec import Value as SpecValue
 from ..compiler.units import Quantity
@@ -113,7 +113,9 @@ def spec_call(call: syntax.PassCall, constants: Mapping[str, Value]) -> Call:
     """A pass call's syntax as data; the manager checks it against the pass's schema."""
     args: list[SpecValue] = []
     options: dict[str, SpecValue] = {}
+    places: dict[int | str, Span] = {}
     for arg in call.args:
+        places[len(args) if arg.name is None else arg.name.name] = arg.span
         value = _value(arg.value, constants)
         if arg.name is None:
             args.append(value)
@@ -123,7 +125,7 @@ def spec_call(call: syntax.PassCall, constants: Mapping[str, Value]) -> Call:
             )
         else:
             options[arg.name.name] = value
-    return Call(str(call.name), tuple(args), options, call.span)
+    return Call(str(call.name), tuple(args), options, call.span, places)
 
 
 def _value(expr: syntax.Expr, constants: Mapping[str, Value]) -> SpecValue:

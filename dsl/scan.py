@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ..compiler.source import Source, Span
 
+MAX_SHOWN = 40
 OPENERS = {"(": ")", "[": "]", "{": "}"}
 CLOSERS = {closer: opener for opener, closer in OPENERS.items()}
 DECLARATIONS = (
@@ -35,6 +36,12 @@ class Lexeme(NamedTuple):
 
     def span(self, source: Source) -> Span:
         return Span(source, self.start, self.end)
+
+    @property
+    def shown(self) -> str:
+        """The text as messages quote it."""
+        text = self.text if len(self.text) <= MAX_SHOWN else f"{self.text[:MAX_SHOWN]}..."
+        return f"`{text}`"
 
     @property
     def ends_operand(self) -> bool:

@@ -85,7 +85,7 @@ class Situation:
 
     @property
     def found_text(self) -> str:
-        return f"`{self.found.text}`" if self.found else "the end"
+        return self.found.shown if self.found else "the end"
 
     def error(
         self, message: str, help: str = "", *, at: Lexeme | None = None, text: str = ""

@@ -26,4 +26,4 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def test_snippet(snippet: Snippet, tmp_path: Path) -> None:
     problems = differences(snippet, tmp_path)
     if problems:
-        pytest.fail("\n".join([f"{snippet} ({snippet.section})", *problems]), pytrace=False)
+        pytest.fail("\n".join([str(snippet), *problems]), pytrace=False)

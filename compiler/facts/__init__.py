@@ -19,6 +19,7 @@ from .duty import Range, branch_values, cost_range
 from .formats import PARAMETER, Format, infer_formats
 from .macs import Cost, infer_macs
 from .need import Timing, infer_timing
+from .offsets import infer_offsets
 from .params import Shapes, count, infer_params
 from .recurrence import check_recurrences
 from .shape import infer_types
@@ -83,16 +84,21 @@ class Facts:
 
     @cached_property
     def macs(self) -> Mapping[str, Cost]:
-        return infer_macs(self.graph, self.types, self.demand, self.timing.reads)
+        return infer_macs(self.graph, self.types, self.demand, self.timing.reads, self.offsets)
 
     @cached_property
     def branches(self) -> Mapping[str, tuple[frozenset[str], frozenset[str]]]:
         return branch_values(self.graph)
 
     @cached_property
-    def cached(self) -> Mapping[str, int]:
+    def offsets(self) -> Mapping[str, int | None]:
+        """Values over relative positions -> how many offsets their attention can see."""
+        return infer_offsets(self.graph, self.types, self.timing.reads)
+
+    @cached_property
+    def cached(self) -> Mapping[str, int | None]:
         """Static values that frames read, computed once an utterance: value -> numbers kept."""
-        return _cached.infer_cached(self.graph, self.types)
+        return _cached.infer_cached(self.graph, self.types, self.offsets)
 
     # --- figures over a selection ---
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import cast
 
 from ..graph import Node
-from ..types import Finite, Label, Static, Stream, Type, encloses
+from ..types import Finite, Label, Lattice, Static, Stream, Type, encloses
 from ..units import Quantity, format_period
 from .clock_rules import STATIC, join, whole_chunk
 from .rule_error import RuleError
@@ -32,7 +32,7 @@ def attend_type(node: Node, ins: Types) -> Type | None:
     if len(ins) == 4:
         raise RuleError("E0106", "`attend` takes (q, k, v) or (q, k, v, q', r)")
     if len(ins) == 5:
-        _check_relative(q, ins[3], ins[4])
+        _check_relative(q, k, ins[3], ins[4])
     _check_clocks(node, q, k)
     _check_mask(node, q, k)
     return replace(q, dims=v.dims, taps=None)
@@ -63,7 +63,14 @@ def _check_widths(node: Node, q: Type, k: Type, v: Type) -> None:
         )
 
 
-def _check_relative(q: Type, q2: Type | None, r: Type | None) -> None:
+def _check_relative(q: Type, k: Type, q2: Type | None, r: Type | None) -> None:
+    if k.clock != q.clock:
+        raise RuleError(
+            "E0208",
+            f"relative positions need keys on the clock of the queries, these are {k}",
+            help="a catalogue has no order: `attend(q, k, v)`",
+            slots={0: str(q), 1: str(k)},
+        )
     if q2 is not None and q2.dims != q.dims:
         raise RuleError("E0201", f"position queries {q2.shape_text()}, queries {q.shape_text()}")
     offsets = r is None or (isinstance(r.clock, Finite) and r.clock.axis == "offset")
@@ -77,7 +84,7 @@ def _check_relative(q: Type, q2: Type | None, r: Type | None) -> None:
 
 def _check_clocks(node: Node, q: Type, k: Type) -> None:
     """Self-attention is on one clock; a catalogue's entries may be read from any clock."""
-    if k.clock == q.clock and not isinstance(k.clock, Static):
+    if k.clock == q.clock and not isinstance(k.clock, Static | Lattice):
         return
     if isinstance(k.clock, Finite) and (
         encloses(k.clock.outer, q.clock) or isinstance(k.clock.outer, Static)

@@ -11,14 +11,21 @@ from .reads import timeline
 _FREE = frozenset({"weight", "constant", "positions"})
 
 
-def infer_cached(graph: Graph, types: Mapping[str, Type]) -> Mapping[str, int]:
-    """Value -> numbers kept, for static values read on a timeline (a catalogue's keys)."""
-    found: dict[str, int] = {}
+def infer_cached(
+    graph: Graph, types: Mapping[str, Type], offsets: Mapping[str, int | None]
+) -> Mapping[str, int | None]:
+    """Value -> numbers kept, for static values read on a timeline (a catalogue's keys).
+
+    `None` where an attention over everything needs ever more relative positions.
+    """
+    found: dict[str, int | None] = {}
     for node in graph:
         if timeline(types[node.path]) is None:
             continue
         for source in node.inputs:
             kind = types[source]
             if timeline(kind) is None and graph[source].op not in _FREE:
-                found[source] = kind.size * inner_steps(kind.clock)
+                count = offsets.get(source, 1)
+                each = kind.size * inner_steps(kind.clock)
+                found[source] = None if count is None else each * count
     return found

@@ -111,15 +111,24 @@ def infer_macs(
     types: Mapping[str, Type],
     demand: Mapping[str, Demand],
     reads: ReadsTable,
+    offsets: Mapping[str, int | None],
 ) -> Mapping[str, Cost]:
     """The cost of every value that has one."""
     found: dict[str, Cost] = {}
     for node in graph:
         ins = [types[p] for p in node.inputs]
         macs = RULES[node.op](node, ins, types[node.path], reads)
+        macs = _times(macs, offsets.get(node.path, 1))
         if macs != 0:
             found[node.path] = _cost(macs, types[node.path], demand[node.path])
     return found
+
+
+def _times(macs: int | None, count: int | None) -> int | None:
+    """A product in which nothing done without bound is still nothing."""
+    if macs == 0 or count == 0:
+        return 0
+    return None if macs is None or count is None else macs * count
 
 
 def _cost(macs: int | None, out: Type, demand: Demand) -> Cost:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import networkx as nx
+
 from ..diagnostics import AsrcError, Diagnostic, Label
-from ..graph import Graph, Node
+from ..graph import Graph, Node, is_shift
 from ..ops import OPS
 from ..types import Finite, Type
 
@@ -21,9 +23,7 @@ def check_recurrences(graph: Graph, types: Mapping[str, Type]) -> None:
         raise AsrcError(*found)
 
 
-def _problem(
-    graph: Graph, types: Mapping[str, Type], cycle: frozenset[str]
-) -> Diagnostic | None:
+def _problem(graph: Graph, types: Mapping[str, Type], cycle: frozenset[str]) -> Diagnostic | None:
     nodes = [node for node in graph if node.path in cycle]
     for node in nodes:
         if _looks_ahead(node) and not isinstance(types[node.path].clock, Finite):
@@ -31,8 +31,30 @@ def _problem(
     if any(n.op == "ahead" for n in nodes) and any(n.op == "delay" for n in nodes):
         return _at(nodes[0], "E0305", "a recurrence along an inner axis runs both ways at once")
     for node in nodes:
-        if not OPS[node.op].framewise and node.op not in ("delay", "ahead", "window"):
+        if _reads_other_frames(node, types):
             return _at(node, "E0306", f"`{node.op}` stands inside a recurrence")
+    return _inner_problem(graph, types, nodes)
+
+
+def _reads_other_frames(node: Node, types: Mapping[str, Type]) -> bool:
+    """Whether a value that is no shift needs other frames of the recurrence's own clock."""
+    if OPS[node.op].framewise or node.op in ("delay", "ahead", "window"):
+        return False
+    return not (node.op in _FOLDS and isinstance(types[node.inputs[0]].clock, Finite))
+
+
+_FOLDS = frozenset({"mean", "max", "last", "first", "collect"})
+"""What makes one value of an inner axis."""
+
+
+def _inner_problem(graph: Graph, types: Mapping[str, Type], nodes: list[Node]) -> Diagnostic | None:
+    """A recurrence along an inner axis, or none at all within a frame, cannot fold that axis."""
+    inner = [n for n in nodes if not (is_shift(n) and not isinstance(types[n.path].clock, Finite))]
+    rest = graph.network.subgraph(n.path for n in inner)
+    for part in nx.strongly_connected_components(rest):
+        folds = [n for n in inner if n.path in part and n.op in _FOLDS]
+        if len(part) > 1 and folds:
+            return _at(folds[0], "E0306", f"`{folds[0].op}` folds the axis of its own recurrence")
     return None
 
 

@@ -129,30 +129,33 @@ def _sources(
 def _boundaries(work: Clockwork, step: bool) -> dict[str, tuple[int, int]]:
     """For each timeline the offset and spacing, in ticks, of the instants between steps."""
     frames, labels = _periods(work, "frames"), _periods(work, "labels")
-    found = {"labels": (0, labels[0])} if labels else {}
-    if frames:
-        spacing = step_quantum(work) if step else gcd(*frames)
+    computed = [period for path, period in frames.items() if _is_computed(work, path)]
+    found = {"labels": (0, next(iter(labels.values())))} if labels else {}
+    if computed:
+        spacing = step_quantum(work) if step else gcd(*computed)
         found["frames"] = (_offset(work, spacing), spacing)
     return found
 
 
-def _periods(work: Clockwork, line: str) -> list[int]:
-    """The periods of values that are computed, not fed or only viewed."""
-    return [
-        need.period
+def _periods(work: Clockwork, line: str) -> dict[str, int]:
+    """The periods of the demanded values of one timeline."""
+    return {
+        path: need.period
         for path, need in work.timing.needs.items()
-        if timeline(work.types[path]) == line
-        and work.demand[path] != NEVER
-        and work.graph[path].op != "input"
-        and not _is_view(work, path)
-    ]
+        if timeline(work.types[path]) == line and work.demand[path] != NEVER
+    }
+
+
+def _is_computed(work: Clockwork, path: str) -> bool:
+    return work.graph[path].op != "input" and not _is_view(work, path)
 
 
 def step_quantum(work: Clockwork) -> int:
-    """The hyperperiod of all strides and chunks, in ticks."""
-    chunks = [node.attrs["chunk"] for node in work.graph if _is_chunked(node)]
+    """The hyperperiod of all frames and chunks, in ticks."""
+    live = (node for node in work.graph if work.demand[node.path] != NEVER)
+    chunks = [node.attrs["chunk"] for node in live if _is_chunked(node)]
     lengths = [int(c.value / work.timing.tick) for c in chunks if isinstance(c, Quantity)]
-    return lcm(*_periods(work, "frames"), *lengths)
+    return lcm(*_periods(work, "frames").values(), *lengths)
 
 
 def _is_chunked(node: Node) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,7 @@ from click.testing import CliRunner, Result
 
 from asrc.cli.main import cli
 
-ROOT = Path(__file__).parents[2]
-RNNT = str(ROOT / "models" / "rnnt.asr")
-CONFORMER = str(ROOT / "models" / "conformer_transducer.asr")
-
-Run = Callable[..., Result]
-Program = Callable[..., subprocess.CompletedProcess[str]]
+from .helpers import STARTED, TINY, Program, Run
 
 
 @pytest.fixture
@@ -40,7 +34,7 @@ def program(tmp_path: Path) -> Program:
         *args: str, stdin: str = "", before: str = "", **env: str
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", f"{before}\nfrom asrc.cli.main import main; main()", *args],
+            [sys.executable, "-c", f"{before}\n{STARTED}", *args],
             cwd=tmp_path,
             input=stdin,
             env={**os.environ, "TMPDIR": str(tmp_path), **env},
@@ -51,20 +45,9 @@ def program(tmp_path: Path) -> Program:
     return program
 
 
-TINY = """asr 1
-model tiny "one layer"
-input audio: pcm @ 16kHz
-net encoder(audio) {
-  mel = audio |> logmel(bins=8, window=25ms, hop=10ms)
-  out mel[t-1..t+1] |> dense(4)
-}
-pipeline thin { dce() }
-"""
-
-
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A model with 10 + 15 ms of look-ahead and 100 parameters."""
+    """A file with the model `TINY`."""
     path = tmp_path / "tiny.asr"
     path.write_text(TINY, encoding="utf-8")
     return path

@@ -7,19 +7,17 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+
 from asrc.compiler.budget_check import check_budgets, check_causal, check_within
 from asrc.compiler.budgets import Arithmetic, Budget, Literal, Measure, Term
-from asrc.compiler.diagnostics import AsrcError, Diagnostic
+from asrc.compiler.diagnostics import Diagnostic
 from asrc.compiler.facts import Facts
 from asrc.compiler.graph import Graph
 from asrc.compiler.measure import Amount, evaluate
-from asrc.compiler.select import select, select_blocks
 from asrc.compiler.source import Source, Span
-from asrc.compiler.types import Type
 from asrc.compiler.units import UNITS
 from asrc.passes.mask import Mask
-
-from tests.builders import PCM, Builder, conformer, frontend, ms, recurrent, words
+from tests.builders import Builder, conformer, frontend, ms, recurrent
 
 TEXT = Source("m.asr", "require lookahead(encoder) <= 320ms")
 PLACE = Span(TEXT, 0, 35)
@@ -64,76 +62,6 @@ def total(notes: tuple[str, ...]) -> Fraction:
         assert amount, note
         found += Fraction(amount.group(1)) * UNITS[amount.group(2)][1]
     return found
-
-
-# --- figures -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("term", "value", "dimension"),
-    [
-        (figure("params"), 19_381_184, "number"),
-        (figure("params", None), 19_381_184, "number"),
-        (figure("params", "encoder.body.*.Ffn"), 12 * 526_080, "number"),
-        (figure("weights"), 19_381_184 * 32, "size"),
-        (figure("lookahead"), Fraction(295, 1000), "time"),
-        (figure("lookahead", None), Fraction(295, 1000), "time"),
-        (figure("lookahead", "encoder.mel"), Fraction(15, 1000), "time"),
-        (figure("state", variant="frame"), 441_744 * 32, "size"),
-        (figure("state", variant="step"), 439_104 * 32, "size"),
-        (figure("state"), 441_744 * 32, "size"),
-        (figure("macs"), 497_715_200, "number"),
-        (figure("period"), Fraction(40, 1000), "time"),
-        (Arithmetic("*", number(2), figure("period")), Fraction(80, 1000), "time"),
-        (Arithmetic("/", figure("lookahead"), figure("period")), Fraction(295, 40), "number"),
-        (Arithmetic("-", figure("params"), number(1)), 19_381_183, "number"),
-        (Arithmetic("/", figure("state"), number(32)), 441_744, "size"),
-    ],
-)
-def test_figures_of_the_streaming_conformer(
-    term: Term, value: int | Fraction, dimension: str
-) -> None:
-    assert evaluate(Facts(streaming()), term) == Amount(Fraction(value), dimension)
-
-
-def test_state_of_a_net_includes_the_samples_it_waits_for() -> None:
-    b = Builder()
-    frontend(b, 8)
-    facts = Facts(b.graph(encoder="encoder.mel"))
-    assert evaluate(facts, figure("state")) == Amount(Fraction(240 * 32), "size")
-    assert evaluate(facts, figure("state", "audio")) == Amount(Fraction(240 * 32), "size")
-
-
-def test_the_latest_of_several_outputs_counts() -> None:
-    b = Builder()
-    x = frontend(b, 8)
-    b("net.late", "ahead", x, frames=2)
-    graph = replace(b.graph(), outputs={"net.a": x, "net.b": "net.late"})
-    assert evaluate(Facts(graph), figure("lookahead", "net")).value == Fraction(35, 1000)
-
-
-@pytest.mark.parametrize(
-    ("term", "code"),
-    [
-        (figure("parms"), "E0101"),
-        (figure("params", "encodr"), "E0803"),
-        (figure("period", None), None),
-        (figure("period", "encoder.mel"), None),
-        (figure("period", "encoder.sub"), "E0206"),
-        (figure("period", "encoder.body.1.Attn.u"), "E0206"),
-        (Arithmetic("+", figure("period"), number(1)), "E0206"),
-        (Arithmetic("*", figure("period"), figure("period")), "E0206"),
-        (Arithmetic("/", number(1), figure("period")), "E0206"),
-        (Arithmetic("/", figure("period"), number(0)), "E0206"),
-    ],
-)
-def test_terms_that_mean_nothing(term: Term, code: str | None) -> None:
-    if code is None:
-        assert evaluate(Facts(streaming(1)), term).dimension == "time"
-        return
-    with pytest.raises(AsrcError) as caught:
-        evaluate(Facts(streaming(1)), term)
-    assert [d.code for d in caught.value.diagnostics] == [code]
 
 
 # --- comparisons ---------------------------------------------------------------------------------
@@ -193,6 +121,19 @@ def test_over_budget_says_where_it_comes_from() -> None:
         "280ms  attention waits for the end of its 320ms chunk (line 4)",
         " 15ms  logmel: 25ms window, 10ms hop (line 1)",
     )
+
+
+def test_rows_name_their_files_where_there_are_two() -> None:
+    graph = streaming(1)
+    library = Source("std.conformer", "\n\nattend(h)")
+    path = "encoder.body.1.Attn.attend"
+    moved = replace(graph[path], span=Span(library, 2, 8))
+    other = replace(graph, nodes={**graph.nodes, path: moved})
+    found = only(check(other, figure("lookahead"), "<=", time(100)))
+    assert [note.rpartition(" ")[2] for note in found.notes] == [
+        "(std.conformer:3)",
+        "(conformer.asr:1)",
+    ]
 
 
 def test_right_context_spills_over_chunks() -> None:
@@ -435,61 +376,3 @@ def test_attention_over_everything_is_not_causal() -> None:
     assert found is not None
     assert found.code == "E0302"
     assert found.notes == ("the wait begins at attention over the whole utterance (line 4)",)
-
-
-# --- selectors -----------------------------------------------------------------------------------
-
-
-def test_selectors() -> None:
-    graph = conformer(3)
-    assert select(graph, "encoder") == [p for p in graph.nodes if p != "audio"]
-    assert select(graph, "encoder.body.3") == [p for p in graph.nodes if ".body.3." in p]
-    assert select(graph, "encoder.body.*.Ffn") == [p for p in graph.nodes if ".Ffn." in p]
-    assert select(graph, "encoder.mel") == ["encoder.mel.logmel", "encoder.mel"]
-    assert select(graph, "audio") == ["audio"]
-    assert select(graph, "*") == list(graph.nodes)
-    renamed = replace(graph, names={"encoder.alias": "encoder.mel"})
-    assert select(renamed, "encoder.alias") == ["encoder.mel"]
-
-
-def test_blocks() -> None:
-    graph = conformer(2)
-    assert select_blocks(graph, "encoder.body.1", "Ffn") == [
-        "encoder.body.1.Ffn",
-        "encoder.body.1.Ffn_2",
-    ]
-    assert len(select_blocks(graph, "encoder.body.*")) == 10
-    with pytest.raises(AsrcError) as caught:
-        select_blocks(graph, "encoder.body.*", "Fnn", PLACE)
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.span) == ("E0803", PLACE)
-    assert found.help == ("did you mean `at=Ffn`?",)
-
-
-@pytest.mark.parametrize(
-    ("selector", "message", "help"),
-    [
-        ("encoder.boddy.*", "`encoder` has mel, body, sub", "did you mean `encoder.body.*` (2 blocks)?"),
-        ("encoder.body.3", "`encoder.body` has 1, 2", ""),
-        ("encoder.body.*.Fnn", "`encoder.body.*` has Ffn, Attn, Conv, Ffn_2",
-         "did you mean `encoder.body.*.Ffn`?"),
-        ("encodr", "the model has encoder", "did you mean `encoder`?"),
-        ("encoder.mel.logmel.x", "`encoder.mel.logmel` has nothing below it", ""),
-    ],
-)  # fmt: skip
-def test_selectors_that_match_nothing(selector: str, message: str, help: str) -> None:
-    with pytest.raises(AsrcError) as caught:
-        select(conformer(2), selector, PLACE)
-    (found,) = caught.value.diagnostics
-    assert found.message == f"`{selector}` selects nothing: {message}"
-    assert (found.code, found.labels[0].text, found.span) == ("E0803", message, PLACE)
-    assert found.help == ((help,) if help else ())
-
-
-def test_labels_have_no_period() -> None:
-    b = Builder()
-    b("prev", "input", type=words(5))
-    b("audio", "input", type=PCM)
-    b("code", "input", type=Type((2,), PCM.clock))
-    with pytest.raises(AsrcError, match="E0206"):
-        evaluate(Facts(b.graph(p="prev")), figure("period", "p"))

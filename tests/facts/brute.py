@@ -40,8 +40,7 @@ class Brute:
         lengths = [c.value for n in graph if isinstance(c := n.attrs.get("chunk"), Quantity)]
         self.per_second = lcm(*(x.denominator for x in (*periods.values(), *lengths)))
         self.period = {path: int(p * self.per_second) for path, p in periods.items()}
-        self.chunks = [int(c * self.per_second) for c in lengths]
-        self.hyper = lcm(*self.period.values(), *self.chunks)
+        self.hyper = lcm(*self.period.values(), *(int(c * self.per_second) for c in lengths))
         self.counts = {n.path: self._in_frames(n) for n in graph if n.path in self.period}
         reach = self._longest_reach()
         self.begin = (reach // self.hyper + 1) * self.hyper
@@ -281,11 +280,12 @@ class Brute:
 
     def _instants(self) -> range:
         """The boundaries between steps within the measured stretch."""
-        shown = {path for path, _ in self.demanded} & self.computed
-        periods = [self.period[path] for path in shown if self.graph[path].op != "input"]
-        if not periods:
+        live = {path for path, _ in self.demanded}
+        made = [self.period[p] for p in live & self.computed if self.graph[p].op != "input"]
+        if not made:
             return range(0)
-        spacing = lcm(*periods, *self.chunks) if self.chunked else gcd(*periods)
+        spans = [self.period[p] * cast(int, self.counts[p].get("chunk") or 1) for p in live]
+        spacing = lcm(*spans) if self.chunked else gcd(*made)
         outputs = [path for path in self.graph.outputs.values() if path in self.period]
         ends = [self.ready(path, self.frames(path)[-1]) for path in outputs]
         late = max((int(e) for e in ends if e < inf), default=0) % spacing

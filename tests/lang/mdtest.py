@@ -10,7 +10,7 @@ has its line for itself speaks of the next line; several may follow each other.
 
 Words after the fence's `asr`:
 
-    file=my/blocks.asr   a library beside the later snippets of the same section
+    file=my/blocks.asr   a library beside the other snippets of its section
     set=D=260            as `--set D=260`
     pipeline=stream      `revealed` speaks of the graph after this pipeline
 
@@ -41,10 +41,11 @@ _MISTAKE = re.compile(r'(?P<at>\d+)(?:\.\.(?P<end>\d+))? \[(?P<code>\w+)\](?: "(
 
 @dataclass(frozen=True)
 class Snippet:
-    """A fence of a document; `rendered` is the text (and its offset) of the fence that shows it."""
+    """A fence of a document; `section` is the offset of its heading, `rendered` the text (and its
+    offset) of the fence that shows what the snippet reports."""
 
     path: Path
-    section: str
+    section: int
     line: int
     text: str
     options: Mapping[str, str]
@@ -72,20 +73,23 @@ def snippets(path: Path) -> list[Snippet]:
     """The snippets of a document, in order."""
     document = path.read_text(encoding="utf-8")
     found: list[Snippet] = []
-    section, libraries = "", []
+    section = 0
     for match in _FENCE.finditer(document):
         language, _, words = (match["info"] or "").partition(" ")
         if match["title"] is not None:
-            section, libraries = match["title"], []
-        elif language == "text" and found and found[-1].section == section:
+            section = match.start()
+        elif language == "text" and found:
             found[-1] = replace(found[-1], rendered=(match.start("text"), match["text"]))
         elif language == "asr":
             options = dict(word.split("=", 1) for word in words.split())
             line = document.count("\n", 0, match.start("text"))
-            found.append(Snippet(path, section, line, match["text"], options, tuple(libraries)))
-            if "file" in options:
-                libraries.append((options["file"], match["text"]))
-    return found
+            found.append(Snippet(path, section, line, match["text"], options))
+    return [replace(one, libraries=_libraries(one.section, found)) for one in found]
+
+
+def _libraries(section: int, found: list[Snippet]) -> tuple[tuple[str, str], ...]:
+    there = (s for s in found if s.section == section)
+    return tuple((s.options["file"], s.text) for s in there if "file" in s.options)
 
 
 def claims(text: str) -> Iterator[Claim]:
@@ -110,9 +114,8 @@ def claims(text: str) -> Iterator[Claim]:
 def run(snippet: Snippet, folder: Path) -> tuple[Checked, list[Diagnostic]]:
     """Check a snippet; its diagnostics are seen from the snippet's own text."""
     for name, text in snippet.libraries:
-        _write(folder / name, supply(name, text, library=True).source.text)
-    library = "file" in snippet.options
-    supplied = supply(snippet.name, snippet.text, library=library)
+        _write(folder / name, text)
+    supplied = supply(snippet.name, snippet.text)
     checked = check(supplied.source, _settings(snippet), folder)
     return checked, [_local(supplied.seen(d), folder) for d in checked.diagnostics]
 
@@ -157,7 +160,7 @@ def differences(snippet: Snippet, folder: Path) -> list[str]:
 def _wrong_types(snippet: Snippet, checked: Checked, said: list[Claim]) -> Iterator[str]:
     graph = checked.graph_after(snippet.options.get("pipeline"))
     module, constants = checked.model.syntax, checked.elaborated.constants
-    supplied = supply(snippet.name, snippet.text, library="file" in snippet.options)
+    supplied = supply(snippet.name, snippet.text)
     for claim in said:
         line = supplied.line(claim.line)
         found = revealed(module, graph, constants, line, claim.text)

@@ -61,14 +61,14 @@ class Supplied:
         return Span(self.snippet, span.start - before, span.end - before)
 
 
-def supply(name: str, text: str, *, library: bool = False) -> Supplied:
-    """The file that a snippet stands for; a library gets its edition only."""
+def supply(name: str, text: str) -> Supplied:
+    """The file that a snippet stands for."""
     words = scan(text).lexemes
     firsts = {lexeme.text for lexeme in words if _in_column_one(text, lexeme)}
     added: list[tuple[int, str]] = []
     if "asr" not in firsts:
-        head = "" if library or "model" in firsts else "model m\n"
-        added = [(0, f"asr 1\n{head}"), *([] if library else _net_and_inputs(text, words))]
+        model = "" if "model" in firsts else "model m\n"
+        added = [(0, f"asr 1\n{model}"), *_net_and_inputs(text, words)]
     return _insert(Source(name, text), added)
 
 
