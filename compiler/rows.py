@@ -47,7 +47,7 @@ def grouped(items: Iterable[tuple[Node, str, Fraction]]) -> list[Row]:
 
 
 def texts(rows: Sequence[Row]) -> list[str]:
-    """`12 x attention over the whole utterance (line 34)`; with file names where a line alone misleads."""
+    """`12 x attention over the whole utterance (line 34)`, with file names where needed."""
     sources = {row.span.source.name for row in rows if row.span is not None}
     named = len(sources) > 1 or any(name.startswith("std.") for name in sources)
     return [f"{_times(row)}{row.what}{_where(row.span, named)}" for row in rows]

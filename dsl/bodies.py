@@ -8,9 +8,9 @@ from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ..compiler.source import Span
 from . import syntax
 from .ascribe import Ascriptions
-from .scope import Module, Place, Scope
+from .scope import Place, Scope
 from .uses import IGNORED, bound_names
-from .values import Missing, Pieces, Ref, Several, Value, describe
+from .values import Missing, Module, Pieces, Ref, Several, Value, describe
 
 MAX_DEPTH = 64
 

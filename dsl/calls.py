@@ -14,9 +14,9 @@ from .arithmetic import FUNCTIONS
 from .evaluator import Evaluator
 from .expressions import SPECIAL, WORDS, unknown_name
 from .options import check_complete, convert, positional, unknown_option
-from .scope import Module, Place, Scope
+from .scope import Place, Scope
 from .uses import uses_incoming
-from .values import BlockInstance, Missing, OpInstance, Pieces, Ref, Symbol, Value, describe
+from .values import BlockInstance, Missing, Module, OpInstance, Pieces, Ref, Symbol, Value, describe
 
 Name = syntax.Ident | syntax.Path
 

@@ -10,8 +10,8 @@ from ..compiler.nearest import did_you_mean
 from ..compiler.units import Quantity
 from . import syntax
 from .evaluator import Evaluator
-from .scope import Module, Place, Scope
-from .values import Missing, Value, describe, show_number
+from .scope import Place, Scope
+from .values import Missing, Module, Value, describe, show_number
 
 KINDS = {"int": None, "real": None, "time": "time", "rate": "rate", "size": "size"}
 """Kind of a parameter -> the dimension of its values."""

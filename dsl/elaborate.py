@@ -20,10 +20,10 @@ from .evaluator import Claim, Evaluator
 from .expressions import Expressions
 from .modules import Library
 from .require import budget
-from .scope import Module, Place, Scope
+from .scope import Place, Scope
 from .stages import Stages
 from .uses import bound_names, walk
-from .values import Missing, Ref, Several, Value
+from .values import Missing, Module, Ref, Several, Value
 
 Item = TypeVar("Item", bound=syntax.Syntax)
 

@@ -13,8 +13,8 @@ from ..compiler.source import Source, Span
 from ..compiler.types import Type
 from . import syntax
 from .builder import Builder
-from .scope import Module, Place, Scope
-from .values import BlockInstance, Missing, OpInstance, Ref, Value, describe
+from .scope import Place, Scope
+from .values import BlockInstance, Missing, Module, OpInstance, Ref, Value, describe
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from ..compiler.nearest import did_you_mean
 from ..compiler.source import Source
 from . import syntax
 from .parse import load_source, parse_module
-from .scope import Module
+from .values import Module
 
 
 class Library:

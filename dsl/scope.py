@@ -7,16 +7,7 @@ from dataclasses import dataclass, field
 
 from ..compiler.source import Span
 from . import syntax
-from .values import Value
-
-
-@dataclass
-class Module:
-    """One file's declarations: constants by value, blocks by name and home."""
-
-    source: syntax.Module
-    constants: dict[str, Value] = field(default_factory=dict)
-    blocks: dict[str, tuple[syntax.Block, Module]] = field(default_factory=dict)
+from .values import Module, Value
 
 
 @dataclass(frozen=True, slots=True)

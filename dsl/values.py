@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from ..compiler.graph import Attr
 from ..compiler.source import Span
 from ..compiler.units import Quantity, format_number
-
-if TYPE_CHECKING:
-    from .scope import Module
-    from .syntax import Block
+from . import syntax
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ class OpInstance:
 class BlockInstance:
     """A block with its arguments, waiting for `in`."""
 
-    block: Block
+    block: syntax.Block
     home: Module
     arguments: Mapping[str, Value]
     span: Span
@@ -99,6 +95,15 @@ Value = (
 def show_number(value: Fraction | Quantity) -> str:
     """`2.5`, `25ms`: as a user would write it."""
     return str(value) if isinstance(value, Quantity) else format_number(value)
+
+
+@dataclass
+class Module:
+    """One file's declarations: constants by value, blocks by name and home."""
+
+    source: syntax.Module
+    constants: dict[str, Value] = field(default_factory=dict)
+    blocks: dict[str, tuple[syntax.Block, Module]] = field(default_factory=dict)
 
 
 def describe(value: Value) -> str:
