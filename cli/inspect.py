@@ -72,7 +72,7 @@ def _view(given: Mapping[str, Any]) -> View:
         "params": _show_tensors,
         "contributors": lambda facts: _show_waits(facts, given["contributors"]),
         "ir": _show_ir,
-        "dot": lambda facts: show_text(_dot(facts, given["depth"])),
+        "dot": lambda facts: show_text(_dot(facts, given["depth"]).rstrip()),
         "svg": lambda facts: _write_svg(given["svg"], _dot(facts, given["depth"])),
     }
     asked = [name for name in views if given[name]]

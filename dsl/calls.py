@@ -12,7 +12,7 @@ from ..compiler.source import Span
 from . import syntax
 from .arithmetic import FUNCTIONS
 from .evaluator import Evaluator
-from .expressions import SPECIAL, WORDS, unknown_name
+from .expressions import SPECIAL, WORDS, before_definition, unknown_name
 from .options import check_complete, convert, positional, unknown_option
 from .scope import Place, Scope
 from .uses import uses_incoming
@@ -89,6 +89,8 @@ class Calls(Evaluator):
             return self._function(text, name.span, args, scope)
         if text == "split":
             return self._split(name.span, args, scope)
+        if text not in SURFACE and text in scope.later and text not in scope.names:
+            raise AsrcError(before_definition(text, name.span, scope.later))
         if text not in SURFACE:
             known = [*SURFACE, *SPECIAL, *scope.module.blocks, *scope.names]
             raise AsrcError(unknown_name(text, name.span, known))

@@ -86,10 +86,10 @@ def read_model(
     check_headers(module, bag)
     check_names(module, bag)
     elaborated = _elaborate(module, settings or {}, folder, bag)
-    found = plans(module, elaborated.constants, bag) if elaborated else {}
     facts = Facts(elaborated.graph) if elaborated and not bag.errors else None
     if facts is not None and not _well_formed(facts, bag):
         facts = None
+    found = plans(module, elaborated.constants, bag) if elaborated else {}
     claims = elaborated.claims if elaborated else ()
     return Model(source, module, facts, claims, found, tuple(bag))
 

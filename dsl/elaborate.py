@@ -10,6 +10,7 @@ from typing import TypeVar
 from ..compiler.budgets import Budget
 from ..compiler.diagnostics import AsrcError, Bag, diagnostic
 from ..compiler.graph import Graph
+from ..compiler.nearest import did_you_mean
 from ..compiler.types import Label, Stream
 from ..compiler.units import Quantity
 from . import syntax
@@ -143,12 +144,20 @@ class Elaborator(Expressions, Calls, Stages, Bodies, Constants, Evaluator):
     def _net_formal(self, formal: syntax.Formal, scope: Scope) -> Value:
         """A formal without a default is the input, or the net, of its own name."""
         expr = formal.default or syntax.Name(formal.name.span, formal.name.name)
+        if formal.default is None:
+            self._check_formal(formal.name)
         names = (n.name for n in walk(expr) if isinstance(n, syntax.Name))
         wanted = [name for name in names if name in self.nets]
         nets = {name: self.net(name) for name in wanted}
         inner = Scope(self.module, scope.path, {}, None, nets={**self.values, **nets})
         return self.value(expr, inner, Place(scope.path))
 
+    def _check_formal(self, name: syntax.Ident) -> None:
+        known = [*self.values, *self.nets, *self.module.constants]
+        if name.name not in known:
+            help = did_you_mean(name.name, known) or f"declare `input {name.name}: ...`"
+            message = f"there is no input and no net `{name.name}`"
+            raise AsrcError(diagnostic("E0101", message, name.span, help=help))
 
     def _meet(self, net: syntax.Net, scope: Scope) -> None:
         """In a net that takes frames and labels, frames are seen against every label."""

@@ -14,7 +14,7 @@ from ..compiler.types import Type
 from . import syntax
 from .builder import Builder
 from .scope import Place, Scope
-from .values import BlockInstance, Missing, Module, OpInstance, Ref, Value, describe
+from .values import BlockInstance, Missing, Module, OpInstance, Ref, Several, Value, describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +130,10 @@ class Evaluator(ABC):
             return self.node("constant", (), {"value": value}, Place(place.prefix), span)
         if isinstance(value, Missing):
             raise AsrcError()
-        raise AsrcError(
-            diagnostic("E0107", f"a stream is needed here, this is {describe(value)}", span)
-        )
+        names = value.names if isinstance(value, Several) else ()
+        help = f"choose one by name: {', '.join(f'`.{name}`' for name in names)}" if names else ""
+        message = f"a stream is needed here, this is {describe(value)}"
+        raise AsrcError(diagnostic("E0107", message, span, help=help))
 
     def number(self, expr: syntax.Expr, scope: Scope, what: str) -> Fraction:
         """An expression that must be a plain number."""

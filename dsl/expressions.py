@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
@@ -67,7 +67,7 @@ class Expressions(Timed, Evaluator):
         if expr.name in WORDS:
             return Symbol(expr.name)
         if expr.name in scope.later:
-            raise AsrcError(_before_definition(expr, scope))
+            raise AsrcError(before_definition(expr.name, expr.span, scope.later))
         if scope.block(expr.name) is not None or expr.name in SURFACE:
             return self.named(syntax.Ident(expr.span, expr.name), (), scope, Place("?"))
         _check_later_constant(expr, scope)
@@ -156,12 +156,12 @@ def _check_later_constant(expr: syntax.Name, scope: Scope) -> None:
             raise AsrcError(found.at(item.name.span, "defined here"))
 
 
-def _before_definition(expr: syntax.Name, scope: Scope) -> Diagnostic:
+def before_definition(name: str, span: Span, later: Mapping[str, Span]) -> Diagnostic:
     found = diagnostic(
         "E0103",
-        f"`{expr.name}` is used before it is defined",
-        expr.span,
-        help=f"only its past is known here: `{expr.name}[t-1]`",
+        f"`{name}` is used before it is defined",
+        span,
+        help=f"only its past is known here: `{name}[t-1]`",
     )
-    return found.at(scope.later[expr.name], "defined here")
+    return found.at(later[name], "defined here")
 

@@ -38,15 +38,13 @@ def parse_module(source: Source, bag: Bag) -> Module:
     lost: set[str] = set()
     mistakes = 0
     for island in cut_islands(source.text, found.lexemes):
+        if mistakes == MAX_MISTAKES:
+            message = f"more than {MAX_MISTAKES} mistakes: the rest of the file is not read"
+            bag.add(diagnostic("E0001", message, island[0].span(source)))
+            break
         parsed = _parse_declarations(source, island, bag)
         items.extend(parsed or ())
-        if parsed is None:
-            mistakes += 1
-            lost |= _declared(island)
-        if mistakes > MAX_MISTAKES:
-            message = f"more than {MAX_MISTAKES} mistakes: the rest of the file is not read"
-            bag.add(diagnostic("E0001", message, Span(source, island[-1].end, island[-1].end)))
-            break
+        mistakes += parsed is None
     comments = tuple(Comment(comment.span(source)) for comment in found.comments)
     return Module(source, tuple(items), comments, not mistakes, frozenset(lost))
 

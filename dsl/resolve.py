@@ -15,7 +15,7 @@ from ..compiler.source import Span
 from . import syntax
 from .arithmetic import FUNCTIONS
 from .bodies import contains_itself
-from .expressions import SPECIAL, WORDS, unknown_name
+from .expressions import SPECIAL, WORDS, before_definition, unknown_name
 from .uses import IGNORED, bound_names, parts, walk
 
 _CALLABLE = frozenset({*SURFACE, *SPECIAL, *FUNCTIONS, *WORDS})
@@ -193,18 +193,9 @@ class _Body:
             return
         if name in self.later:
             if not early:
-                self._too_early(name, span)
+                self.bag.add(before_definition(name, span, self.later))
         elif name not in _CALLABLE:
             known = [*self.later, *self.bound, *self.file.declared, *_CALLABLE]
             near = nearest(name, known)
             self.used |= {near} if near else set()  # misspelt, not unused
             self.bag.add(unknown_name(name, span, known))
-
-    def _too_early(self, name: str, span: Span) -> None:
-        found = diagnostic(
-            "E0103",
-            f"`{name}` is used before it is defined",
-            span,
-            help=f"only its past is known here: `{name}[t-1]`",
-        )
-        self.bag.add(found.at(self.later[name], "defined here"))

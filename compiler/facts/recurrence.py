@@ -18,13 +18,22 @@ from ..types import Finite, Type
 
 def check_recurrences(graph: Graph, types: Mapping[str, Type]) -> None:
     """Raises AsrcError naming every illegal cycle once, at the value that makes it so."""
-    found = [d for cycle in graph.cycles if (d := _problem(graph, types, cycle)) is not None]
+    found = [d for nodes in _recurrences(graph) if (d := _problem(graph, types, nodes)) is not None]
     if found:
         raise AsrcError(*found)
 
 
-def _problem(graph: Graph, types: Mapping[str, Type], cycle: frozenset[str]) -> Diagnostic | None:
-    nodes = [node for node in graph if node.path in cycle]
+def _recurrences(graph: Graph) -> list[list[Node]]:
+    """The values of each cycle, in program order."""
+    cycle_of = {path: n for n, cycle in enumerate(graph.cycles) for path in cycle}
+    found: list[list[Node]] = [[] for _ in graph.cycles]
+    for node in graph:
+        if node.path in cycle_of:
+            found[cycle_of[node.path]].append(node)
+    return found
+
+
+def _problem(graph: Graph, types: Mapping[str, Type], nodes: list[Node]) -> Diagnostic | None:
     for node in nodes:
         if _looks_ahead(node) and not isinstance(types[node.path].clock, Finite):
             return _at(node, "E0305", "a recurrence on a stream reads its own future")
@@ -51,9 +60,9 @@ def _inner_problem(graph: Graph, types: Mapping[str, Type], nodes: list[Node]) -
     """A recurrence along an inner axis, or none at all within a frame, cannot fold that axis."""
     inner = [n for n in nodes if not (is_shift(n) and not isinstance(types[n.path].clock, Finite))]
     rest = graph.network.subgraph(n.path for n in inner)
-    for part in nx.strongly_connected_components(rest):
+    for part in (part for part in nx.strongly_connected_components(rest) if len(part) > 1):
         folds = [n for n in inner if n.path in part and n.op in _FOLDS]
-        if len(part) > 1 and folds:
+        if folds:
             return _at(folds[0], "E0306", f"`{folds[0].op}` folds the axis of its own recurrence")
     return None
 

@@ -512,6 +512,18 @@ def test_four_mistakes_give_four_errors_and_the_rest_is_there() -> None:
     assert [type(item).__name__ for item in module.items] == ["Edition", "Let", "Block", "Require"]
 
 
+def test_a_file_full_of_mistakes_is_left_after_a_hundred() -> None:
+    _, errors = parsed("let\n" * 10_000)
+    assert len(errors) == 101
+    assert "more than 100 mistakes" in " ".join(error.message for error in errors)
+    assert len(parsed(f"let a = {'9' * 19 + ' '} " * 10_000)[1]) == 100
+
+
+def test_long_words_are_cut_in_messages() -> None:
+    (error,) = parsed("a" * 10_000)[1]
+    assert len(error.message) < 100
+
+
 def test_a_missing_brace_hides_nothing_after_it() -> None:
     module, errors = parsed("block A {\n  out in\n\nlet a = 1\nblock B { out in }\n")
     assert [e.span and e.span.line for e in errors] == [2]
