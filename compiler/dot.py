@@ -6,10 +6,11 @@ What reads earlier frames of itself, or reaches another box through a `delay`, i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 
 from .facts import Facts
-from .outline import Entry, outline
-from .report import Figures, figures
+from .graph import Graph
+from .report import Figures, LayerRow, rows
 from .units import format_time, show_bytes, show_count
 
 _HEAD = """\
@@ -20,19 +21,19 @@ _HEAD = """\
 
 def to_dot(facts: Facts, depth: int = 1) -> str:
     """The drawing of a graph down to `depth` levels below its nets; see `outline`."""
-    entries = [entry for entry in outline(facts.graph, facts.types, depth) if not entry.opened]
-    boxes = {path: entry.path for entry in entries for path in entry.members}
-    lines = (_HEAD, *_clusters(facts, entries), *_edges(facts, boxes))
+    finest = [row for row in rows(facts, depth) if not row.entry.opened]
+    boxes = {path: row.entry.path for row in finest for path in row.entry.members}
+    lines = (_HEAD, *_clusters(finest), *_edges(facts.graph, boxes))
     return "\n".join([f"digraph {_quoted(facts.graph.name)} {{", *lines, "}", ""])
 
 
-def _clusters(facts: Facts, entries: list[Entry]) -> Iterator[str]:
+def _clusters(finest: list[LayerRow]) -> Iterator[str]:
     """Boxes, those of one net framed together."""
-    nets = dict.fromkeys(entry.path.partition(".")[0] for entry in entries)
-    for net in nets:
-        inside = [e for e in entries if e.path.partition(".")[0] == net]
-        lines = [f"  {_quoted(e.path)} [label={_quoted(_label(facts, e, net))}];" for e in inside]
-        if len(inside) == 1:
+    for net, group in groupby(finest, lambda row: row.entry.path.partition(".")[0]):
+        lines = [
+            f"  {_quoted(row.entry.path)} [label={_quoted(_label(row, net))}];" for row in group
+        ]
+        if len(lines) == 1:
             yield from lines
             continue
         yield f"  subgraph {_quoted(f'cluster_{net}')} {{"
@@ -41,14 +42,14 @@ def _clusters(facts: Facts, entries: list[Entry]) -> Iterator[str]:
         yield "  }"
 
 
-def _label(facts: Facts, entry: Entry, net: str) -> str:
+def _label(row: LayerRow, net: str) -> str:
     """Name and copies, kind, type, and the figures that are not zero."""
+    entry = row.entry
+    name = entry.path.removeprefix(f"{net}.")
+    kind = "" if entry.kind == name else entry.kind
     copies = f" (x{entry.copies})" if entry.copies > 1 else ""
-    name = entry.path.removeprefix(f"{net}.") + copies
-    kinds = dict.fromkeys(str(facts.types[path]) for path in entry.outputs)
-    found = figures(facts, entry.members, entry.outputs)
-    lines = (name, "" if entry.kind == name else entry.kind, ", ".join(kinds), _size(found))
-    return "\n".join(filter(None, lines))
+    types = ", ".join(map(str, row.types))
+    return "\n".join(filter(None, (name + copies, kind, types, _size(row.figures))))
 
 
 def _size(found: Figures) -> str:
@@ -65,10 +66,9 @@ def _size(found: Figures) -> str:
     return ", ".join(parts)
 
 
-def _edges(facts: Facts, boxes: Mapping[str, str]) -> Iterator[str]:
+def _edges(graph: Graph, boxes: Mapping[str, str]) -> Iterator[str]:
     """One arrow for each pair of boxes; inside one box only recurrences show, as a loop."""
     delayed: dict[tuple[str, str], bool] = {}
-    graph = facts.graph
     for node in graph:
         past = node.path in graph.cycle_shifts
         for source in node.inputs:

@@ -21,6 +21,7 @@ class Option:
     default: object = REQUIRED
     low: int | None = None
     choices: tuple[str, ...] = ()
+    below: int | None = None
 
     @property
     def required(self) -> bool:
@@ -70,7 +71,8 @@ _TABLE = [
     # audio
     Op(
         "logmel",
-        "log-mel energies of each analysis window; frame i sees [i*hop, i*hop + window)",
+        "log-mel energies of each analysis window; frame i sees [i*hop, i*hop + window); bands from"
+        " `low` to `high` Hz, 0 for half the sample rate",
         options={
             "bins": _int(),
             "window": Option("time"),
@@ -82,10 +84,22 @@ _TABLE = [
     ),
     Op("cmvn", "subtract the mean, divide by the deviation; statistics come with the weights"),
     # time
-    Op("delay", "`x[t-k]`: the frame k steps ago; absent frames read as zero, or as input two",
-       (1, 2), {"frames": _int()}, framewise=False, surface=False),
-    Op("ahead", "`x[t+k]`: the frame k steps ahead; absent frames as for delay",
-       (1, 2), {"frames": _int()}, framewise=False, surface=False),
+    Op(
+        "delay",
+        "`x[t-k]`: the frame k steps ago; absent frames read as zero, or as input two",
+        (1, 2),
+        {"frames": _int()},
+        framewise=False,
+        surface=False,
+    ),
+    Op(
+        "ahead",
+        "`x[t+k]`: the frame k steps ahead; absent frames as for delay",
+        (1, 2),
+        {"frames": _int()},
+        framewise=False,
+        surface=False,
+    ),
     Op(
         "window",
         "`x[t-past*by .. t+future*by]`: neighbouring frames as taps; absent ones as for delay",
@@ -100,15 +114,22 @@ _TABLE = [
         framewise=False,
         surface=False,
     ),
-    Op("stride", "keep the last frame of each slot of `factor` frames", options={"factor": _int()},
-       framewise=False),
-    Op("upsample", "repeat each frame `factor` times", options={"factor": _int()},
-       framewise=False),
+    Op(
+        "stride",
+        "keep the last frame of each slot of `factor` frames",
+        options={"factor": _int()},
+        framewise=False,
+    ),
+    Op("upsample", "repeat each frame `factor` times", options={"factor": _int()}, framewise=False),
     Op("lattice", "a frame as a joint sees it: against every label", surface=False),
     # linear
-    Op("dense", "an affine map of everything in the frame, inputs concatenated; with groups, of"
-       " equal parts of the first axis, each on its own", (1, None),
-       {"n": _int(), "bias": _BIAS, "groups": _int(1)}),
+    Op(
+        "dense",
+        "an affine map of everything in the frame, inputs concatenated; with groups, of"
+        " equal parts of the first axis, each on its own",
+        (1, None),
+        {"n": _int(), "bias": _BIAS, "groups": _int(1)},
+    ),
     Op(
         "convf",
         "convolution along the band axis (and over the taps of a window, if there are any)",
@@ -138,29 +159,51 @@ _TABLE = [
             "abs": "absolute value",
         }.items()
     ),
-    *(Op(name, f"`{sign}`", (2, 2), surface=False)
-      for name, sign in (("add", "a + b"), ("sub", "a - b"), ("mul", "a * b"), ("div", "a / b"))),
-    Op("dropout", "training only: zero features with probability p, rescale the rest",
-       options={"p": Option("real")}),
+    *(
+        Op(name, f"`{sign}`", (2, 2), surface=False)
+        for name, sign in (("add", "a + b"), ("sub", "a - b"), ("mul", "a * b"), ("div", "a / b"))
+    ),
+    Op(
+        "dropout",
+        "training only: zero features with probability p, rescale the rest",
+        options={"p": Option("real", low=0, below=1)},
+    ),
     Op("present", "1 for every frame that is there"),
     # over the features of a frame
     Op("glu", "first half times the sigmoid of the second"),
     Op("softmax", "softmax over the features"),
     Op("log_softmax", "log-softmax over the features"),
-    Op("layernorm", "normalise the features of a frame, learned scale and shift",
-       options={"eps": Option("real", None)}),
-    Op("rmsnorm", "divide by the root mean square, learned scale",
-       options={"eps": Option("real", None)}),
-    Op("batchnorm", "normalise each feature by running statistics, learned scale and shift",
-       options={"eps": Option("real", None)}),
-    Op("slice", "part `index` of `parts` equal parts of the first axis",
-       options={"parts": _int(), "index": _int(low=0)}, surface=False),
+    Op(
+        "layernorm",
+        "normalise the features of a frame, learned scale and shift",
+        options={"eps": Option("real", None, 0)},
+    ),
+    Op(
+        "rmsnorm",
+        "divide by the root mean square, learned scale",
+        options={"eps": Option("real", None, 0)},
+    ),
+    Op(
+        "batchnorm",
+        "normalise each feature by running statistics, learned scale and shift",
+        options={"eps": Option("real", None, 0)},
+    ),
+    Op(
+        "slice",
+        "part `index` of `parts` equal parts of the first axis",
+        options={"parts": _int(), "index": _int(low=0)},
+        surface=False,
+    ),
     Op("concat", "features of all inputs, one after the other", (1, None)),
     Op("stack", "inputs of one shape as planes of a new first axis", (1, None)),
     Op("flatten", "all axes and taps as one feature axis"),
     # inner axes
-    Op("unfold", "cut the band axis into overlapping pieces, which become an inner axis",
-       options={"axis": Option("choice"), "size": _int(), "step": _int()}, surface=False),
+    Op(
+        "unfold",
+        "cut the band axis into overlapping pieces, which become an inner axis",
+        options={"axis": Option("choice"), "size": _int(), "step": _int()},
+        surface=False,
+    ),
     Op("collect", "the frames of the inner axis as taps", surface=False),
     Op("last", "the last frame of the inner axis"),
     Op("first", "the first frame of the inner axis"),
@@ -182,8 +225,12 @@ _TABLE = [
         },
         framewise=False,
     ),
-    Op("switch", "the second input where the flag is up, else the third; the other is not run",
-       (3, 3), surface=False),
+    Op(
+        "switch",
+        "the second input where the flag is up, else the third; the other is not run",
+        (3, 3),
+        surface=False,
+    ),
 ]
 
 OPS: Final[dict[str, Op]] = {op.name: op for op in _TABLE}

@@ -45,14 +45,14 @@ class LayerRow:
 
 
 def rows(facts: Facts, depth: int = 1) -> list[LayerRow]:
-    """The graph folded by path; an input's row has the samples that are held of it."""
-    return [_row(facts, entry, entry.members) for entry in outline(facts.graph, facts.types, depth)]
+    """The graph folded by path. What is held of an input counts for the nets that read it, as in
+    budgets; the row of the input shows it once more."""
+    return [_row(facts, entry) for entry in outline(facts.graph, facts.types, depth)]
 
 
 def net_rows(facts: Facts) -> list[LayerRow]:
-    """The nets, each with what is held of the inputs it reads, as budgets count it."""
-    nets = (entry for entry in outline(facts.graph, facts.types, 0) if entry.kind == "net")
-    return [_row(facts, net, holders(facts.graph, net.members)) for net in nets]
+    """The nets alone."""
+    return [row for row in rows(facts, 0) if row.entry.kind == "net"]
 
 
 def total(facts: Facts) -> Figures:
@@ -72,8 +72,10 @@ def figures(facts: Facts, members: Iterable[str], outputs: Sequence[str]) -> Fig
     )
 
 
-def _row(facts: Facts, entry: Entry, members: Iterable[str]) -> LayerRow:
+def _row(facts: Facts, entry: Entry) -> LayerRow:
     kinds = dict.fromkeys(facts.types[path] for path in entry.outputs)
+    is_net = entry.kind == "net"
+    members = holders(facts.graph, entry.members) if is_net else entry.members
     return LayerRow(entry, tuple(kinds), figures(facts, members, entry.outputs))
 
 

@@ -44,9 +44,7 @@ class Bodies(Ascriptions):
         """Defaults see the formals before them."""
         for formal in block.formals:
             if formal.name.name not in scope.names and formal.default is not None:
-                scope.names[formal.name.name] = self.value(
-                    formal.default, scope, Place(scope.path)
-                )
+                scope.names[formal.name.name] = self.value(formal.default, scope, Place(scope.path))
 
     def _outputs(self, block: syntax.Block, found: dict[str, Ref] | None) -> Value:
         if found is None:
@@ -64,9 +62,7 @@ class Bodies(Ascriptions):
             return found[""]
         return Several(tuple(found.values()), tuple(found))
 
-    def run_body(
-        self, body: Sequence[syntax.Statement], scope: Scope
-    ) -> dict[str, Ref] | None:
+    def run_body(self, body: Sequence[syntax.Statement], scope: Scope) -> dict[str, Ref] | None:
         """The outputs by name (`""` for a plain `out`), or `None` after a failed `out`."""
         outs: dict[str, Ref] = {}
         failed = False
@@ -79,9 +75,7 @@ class Bodies(Ascriptions):
                 self._forget(statement, scope)
         return None if failed else outs
 
-    def _statement(
-        self, statement: syntax.Statement, scope: Scope, outs: dict[str, Ref]
-    ) -> None:
+    def _statement(self, statement: syntax.Statement, scope: Scope, outs: dict[str, Ref]) -> None:
         match statement:
             case syntax.Bind():
                 self._bind(statement, scope)
@@ -136,9 +130,7 @@ class Bodies(Ascriptions):
                 self.builder.close(path, value.path)
             self.ascribe(value, target.type, scope)
 
-    def _parts(
-        self, value: Value, statement: syntax.Bind, scope: Scope
-    ) -> Sequence[Ref]:
+    def _parts(self, value: Value, statement: syntax.Bind, scope: Scope) -> Sequence[Ref]:
         count = len(statement.targets)
         if isinstance(value, Several) and len(value.refs) == count:
             return value.refs
@@ -196,5 +188,3 @@ def _wrong_count(statement: syntax.Bind, found: int) -> Diagnostic:
         f"{found} parts are bound to {count} name{'s' if count > 1 else ''}",
         statement.targets[0].name.span.to(statement.targets[-1].name.span),
     ).at(statement.value.span, f"{found} parts")
-
-

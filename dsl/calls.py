@@ -78,9 +78,7 @@ class Calls(Evaluator):
             inputs.append(self.stream(arg.value, scope, inner))
         return self.apply(value, inputs, place, expr.span)
 
-    def named(
-        self, name: Name, args: Sequence[syntax.Arg], scope: Scope, place: Place
-    ) -> Value:
+    def named(self, name: Name, args: Sequence[syntax.Arg], scope: Scope, place: Place) -> Value:
         text = str(name) if isinstance(name, syntax.Path) else name.name
         found = scope.block(text)
         if found is not None:
@@ -270,4 +268,3 @@ def _missing_arguments(block: syntax.Block, missing: list[str], span: Span) -> D
     listed = ", ".join(f"`{name}`" for name in missing)
     found = diagnostic("E0106", f"`{block.name.name}` needs {listed}", span)
     return found.at(block.name.span, "declared here")
-

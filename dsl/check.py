@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..compiler.budget_check import check_budgets, check_causal, check_within
-from ..compiler.diagnostics import AsrcError, Bag, Diagnostic
+from ..compiler.diagnostics import AsrcError, Bag, Diagnostic, Label
 from ..compiler.facts import Facts
 from ..compiler.graph import Graph
 from ..compiler.manager import Options, Result, run_pipeline
@@ -87,7 +87,7 @@ def read_model(
     check_names(module, bag)
     elaborated = _elaborate(module, settings or {}, folder, bag)
     facts = Facts(elaborated.graph) if elaborated and not bag.errors else None
-    if facts is not None and not _well_formed(facts, bag):
+    if facts is not None and not _well_formed(facts, source, bag):
         facts = None
     found = plans(module, elaborated.constants, bag) if elaborated else {}
     claims = elaborated.claims if elaborated else ()
@@ -107,15 +107,29 @@ def _elaborate(
         return None
 
 
-def _well_formed(facts: Facts, bag: Bag) -> bool:
+def _well_formed(facts: Facts, source: Source, bag: Bag) -> bool:
     """Whether all facts can be inferred, from types to state."""
     try:
         facts.types, facts.timing, facts.demand, facts.macs  # noqa: B018
         facts.held_frame, facts.held_step  # noqa: B018
     except AsrcError as error:
-        bag.extend(error.diagnostics)
+        bag.extend(_at_call(item, facts.graph, source) for item in error.diagnostics)
         return False
     return True
+
+
+def _at_call(item: Diagnostic, graph: Graph, source: Source) -> Diagnostic:
+    """A mistake in a library's block, seen from where the model calls it."""
+    if item.span is None or item.span.source is source:
+        return item
+    paths = [node.path for node in graph if node.span == item.span]
+    calls = [
+        Label(scope.span, f"in this `{scope.name}`")
+        for scope in graph.scopes.values()
+        if scope.span is not None and scope.span.source is source and scope.kind == "block"
+        if any(f"{path}.".startswith(f"{scope.path}.") for path in paths)
+    ]
+    return replace(item, labels=(*calls[-1:], *item.labels))
 
 
 def check_model(model: Model, only: str | None = None, options: Options | None = None) -> Model:
@@ -150,9 +164,7 @@ def _run(
     model: Model, facts: Facts, plan: Plan, options: Options | None, bag: Bag
 ) -> Result | None:
     try:
-        result = run_pipeline(
-            facts.graph, plan.calls, plan.budgets, options=options, facts=facts
-        )
+        result = run_pipeline(facts.graph, plan.calls, plan.budgets, options=options, facts=facts)
         bag.extend(result.diagnostics)
         bag.extend(_claims(model, result.facts))
     except AsrcError as error:

@@ -56,9 +56,7 @@ class Constants(Evaluator):
             diagnostic("E0107", f"a constant is a number, not {describe(value)}", expr.span)
         )
 
-    def _checked(
-        self, item: syntax.Param, expr: syntax.Expr, scope: Scope
-    ) -> Fraction | Quantity:
+    def _checked(self, item: syntax.Param, expr: syntax.Expr, scope: Scope) -> Fraction | Quantity:
         """A parameter's value, inside its declared domain."""
         value = self._number_of(expr, scope)
         self._check_kind(item, value, expr)

@@ -99,8 +99,9 @@ class Evaluator(ABC):
     def _from_users_side(self, item: Diagnostic) -> Diagnostic:
         if not self.trail or item.span is None:
             return item
-        block, span = self.trail[0]
-        if item.span.source is not self.main and span.source is self.main:
+        own = [use for use in self.trail if use[1].source is self.main]
+        if item.span.source is not self.main and own:
+            block, span = own[-1]
             use = Label(span, f"in this `{block.name.name}`")
             return replace(item, labels=(use, *item.labels))
         block, span = self.trail[-1]

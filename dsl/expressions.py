@@ -86,9 +86,7 @@ class Expressions(Timed, Evaluator):
             )
         return scope.incoming
 
-    def _arithmetic(
-        self, expr: syntax.Unary | syntax.Binary, scope: Scope, place: Place
-    ) -> Value:
+    def _arithmetic(self, expr: syntax.Unary | syntax.Binary, scope: Scope, place: Place) -> Value:
         if isinstance(expr, syntax.Unary):
             return self._unary(expr, scope, place)
         inner = place.below()
@@ -164,4 +162,3 @@ def before_definition(name: str, span: Span, later: Mapping[str, Span]) -> Diagn
         help=f"only its past is known here: `{name}[t-1]`",
     )
     return found.at(later[name], "defined here")
-

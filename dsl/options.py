@@ -30,16 +30,29 @@ def convert(name: str, option: Option, value: Value, span: Span) -> Attr:
         raise AsrcError(_needs_time(name, value, span))
     if not isinstance(value, Fraction):
         raise AsrcError(_refuse("E0106", f"`{name}` is a number, not {describe(value)}", span))
-    return value if option.kind == "real" else _int(name, option, value, span)
+    make = _real if option.kind == "real" else _int
+    return make(name, option, value, span)
+
+
+def _real(name: str, option: Option, value: Fraction, span: Span) -> Fraction:
+    low, below = option.low, option.below
+    if (low is None or value >= low) and (below is None or value < below):
+        return value
+    bounds = f"at least {low}" if below is None else f"at least {low} and below {below}"
+    raise AsrcError(_refuse("E0005", f"`{name}` is {bounds}, not {show_number(value)}", span))
 
 
 def _int(name: str, option: Option, value: Fraction, span: Span) -> int:
     low = 0 if option.low is None else option.low
     high = MAX_FACTOR if name == "factor" else MAX_INT
     if value.denominator != 1:
-        raise AsrcError(_refuse("E0106", f"`{name}` is a whole number, not {show_number(value)}", span))
+        raise AsrcError(
+            _refuse("E0106", f"`{name}` is a whole number, not {show_number(value)}", span)
+        )
     if not low <= value <= high:
-        raise AsrcError(_refuse("E0005", f"`{name}` must lie in {low}..{high}, not {show_number(value)}", span))
+        raise AsrcError(
+            _refuse("E0005", f"`{name}` must lie in {low}..{high}, not {show_number(value)}", span)
+        )
     return int(value)
 
 

@@ -37,14 +37,18 @@ def parse_module(source: Source, bag: Bag) -> Module:
     items: list[Declaration] = []
     lost: set[str] = set()
     mistakes = 0
-    for island in cut_islands(source.text, found.lexemes):
+    islands = cut_islands(source.text, found.lexemes)
+    for index, island in enumerate(islands):
         if mistakes == MAX_MISTAKES:
             message = f"more than {MAX_MISTAKES} mistakes: the rest of the file is not read"
             bag.add(diagnostic("E0001", message, island[0].span(source)))
+            lost = lost.union(*map(_declared, islands[index:]))
             break
         parsed = _parse_declarations(source, island, bag)
         items.extend(parsed or ())
-        mistakes += parsed is None
+        if parsed is None:
+            mistakes += 1
+            lost |= _declared(island)
     comments = tuple(Comment(comment.span(source)) for comment in found.comments)
     return Module(source, tuple(items), comments, not mistakes, frozenset(lost))
 

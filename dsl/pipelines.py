@@ -30,17 +30,16 @@ class Plan:
     budgets: tuple[tuple[int, Budget], ...]
 
 
-def plans(
-    module: syntax.Module, constants: Mapping[str, Value], bag: Bag
-) -> dict[str, Plan]:
+def plans(module: syntax.Module, constants: Mapping[str, Value], bag: Bag) -> dict[str, Plan]:
     """Every pipeline of a file. Mistakes go to the bag; a pipeline with one is left out."""
     declared: dict[str, syntax.Pipeline] = {}
     for item in module.items:
         if isinstance(item, syntax.Pipeline):
             if item.name.name in declared:
                 first = declared[item.name.name].name.span
-                found = diagnostic("E0102", f"pipeline `{item.name.name}` is defined twice",
-                                   item.name.span)
+                found = diagnostic(
+                    "E0102", f"pipeline `{item.name.name}` is defined twice", item.name.span
+                )
                 bag.add(found.at(first, "first here"))
             declared.setdefault(item.name.name, item)
     return _Plans(declared, constants, bag).all()
@@ -97,9 +96,7 @@ class _Plans:
         return plan
 
 
-def unknown_pipeline(
-    name: str, at: syntax.Ident | None, known: Mapping[str, object]
-) -> Diagnostic:
+def unknown_pipeline(name: str, at: syntax.Ident | None, known: Mapping[str, object]) -> Diagnostic:
     listed = ", ".join(f"`{k}`" for k in known)
     return diagnostic(
         "E0806",
@@ -120,9 +117,7 @@ def spec_call(call: syntax.PassCall, constants: Mapping[str, Value]) -> Call:
         if arg.name is None:
             args.append(value)
         elif arg.op != "=" or arg.name.name in options:
-            raise AsrcError(
-                diagnostic("E0805", f"write `{arg.name.name}=...`, once", arg.span)
-            )
+            raise AsrcError(diagnostic("E0805", f"write `{arg.name.name}=...`, once", arg.span))
         else:
             options[arg.name.name] = value
     return Call(str(call.name), tuple(args), options, call.span, places)

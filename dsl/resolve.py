@@ -126,7 +126,8 @@ class _Body:
         if formal.default is not None:
             self._names(formal.default, ())
         elif isinstance(self.item, syntax.Net):
-            self.file.used.add(formal.name.name)
+            known = self.file.declared
+            self.file.used.add(nearest(formal.name.name, known) or formal.name.name)
         self._bind(formal.name)
 
     def _bind(self, ident: syntax.Ident) -> None:
@@ -164,9 +165,7 @@ class _Body:
             case syntax.Syntax():
                 self._below(node, extra)
 
-    def _below(
-        self, node: syntax.Syntax, extra: Sequence[str], skip: Sequence[str] = ()
-    ) -> None:
+    def _below(self, node: syntax.Syntax, extra: Sequence[str], skip: Sequence[str] = ()) -> None:
         for part in parts(node):
             if part not in skip:
                 self._names(getattr(node, part), extra)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import asrc
 from asrc.cli.main import cli
+from asrc.compiler.ops import OPS, SURFACE, Op, Option
 from asrc.compiler.source import Source
 from asrc.dsl.check import check_model, read_model
 from asrc.dsl.format import format_source
@@ -56,3 +57,35 @@ def test_commands_run(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_python_runs(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     exec(compile(text, "document", "exec"), {})  # noqa: S102 - our own documents
+
+
+def test_the_operator_page_is_the_operator_table(pytestconfig: pytest.Config) -> None:
+    path = ROOT / "docs" / "operators.md"
+    if pytestconfig.getoption("update_golden"):
+        path.write_text(_operator_page(), "utf-8")
+    assert path.read_text("utf-8") == _operator_page()
+
+
+def _operator_page() -> str:
+    head = (
+        "# Operators\n\n"
+        "Written by `pytest tests/test_docs.py --update-golden` from the operator table.\n"
+        "An option without `=` must be given; the first may be given without its name.\n\n"
+        "| operator | inputs | options | what it does |\n|---|---|---|---|\n"
+    )
+    return head + "".join(_operator_row(OPS[name]) for name in SURFACE)
+
+
+def _operator_row(op: Op) -> str:
+    low, high = op.inputs
+    inputs = str(low) if low == high else f"{low} to {high}" if high else f"{low} or more"
+    options = ", ".join(_option(name, option) for name, option in op.options.items())
+    return f"| `{op.name}` | {inputs} | {options} | {op.doc} |\n"
+
+
+def _option(name: str, option: Option) -> str:
+    if option.required:
+        return f"`{name}`"
+    is_word = isinstance(option.default, bool) or option.default is None
+    shown = str(option.default).lower() if is_word else option.default
+    return f"`{name}={shown}`"

@@ -20,7 +20,7 @@ from ..types import (
     clock_text,
     join_clocks,
 )
-from ..units import Quantity, format_period, format_time
+from ..units import Quantity, format_number, format_period, format_time
 from .rule_error import RuleError
 
 STATIC = Static()
@@ -102,9 +102,23 @@ def logmel_type(node: Node, ins: Types) -> Type | None:
             )
     if window < hop:
         raise RuleError("E0204", f"window {format_time(window)} < hop {format_time(hop)}")
+    _check_bands(node, clock)
     bins = cast(int, node.attrs["bins"])
     channels = () if x.dims in ((), (1,)) else x.dims
     return Type((*channels, bins), Stream(hop))
+
+
+def _check_bands(node: Node, clock: Stream) -> None:
+    """Bands lie between 0 Hz and half the sample rate."""
+    half = 1 / (2 * clock.period)
+    low, high = (cast(int, node.attrs[n]) for n in ("low", "high"))
+    if not low < (high or half) <= half:
+        raise RuleError(
+            "E0207",
+            f"bands from {low} to {high or format_number(half)} Hz do not fit a stream at"
+            f" {format_period(clock.period)}",
+            help=f"stay below half the sample rate, {format_number(half)} Hz",
+        )
 
 
 def _timed(node: Node, x: Type) -> None:
@@ -131,12 +145,18 @@ def _check_initial(ins: Types) -> None:
     if len(ins) < 2 or ins[0] is None or ins[1] is None:
         return
     x, initial = ins[0], ins[1]
-    fits = initial.size == 1 or initial.dims == x.dims
-    if not fits or not isinstance(initial.clock, Static):
+    if not isinstance(initial.clock, Static):
+        raise RuleError(
+            "E0208",
+            f"an initial value is there before the first frame, this is {initial}",
+            help="give a number, a learned constant or a static input",
+            slots={1: str(initial)},
+        )
+    if initial.size != 1 and initial.dims != x.dims:
         raise RuleError(
             "E0201",
-            f"the initial value of {x.shape_text()} is {initial}",
-            help="give a learned constant or a number of the same shape",
+            f"the initial value of {x.shape_text()} is {initial.shape_text()}",
+            help="give one of the same shape, or a number",
             slots={0: str(x), 1: str(initial)},
         )
 

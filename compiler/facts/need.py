@@ -74,9 +74,11 @@ def infer_timing(
 def _tick(types: Mapping[str, Type]) -> Fraction:
     """The longest tick of which every period is a whole number."""
     periods = {period_of(kind) for kind in types.values() if timeline(kind)}
-    return Fraction(
-        gcd(*(p.numerator for p in periods)) or 1, lcm(*(p.denominator for p in periods))
-    ) if periods else Fraction(1)
+    return (
+        Fraction(gcd(*(p.numerator for p in periods)) or 1, lcm(*(p.denominator for p in periods)))
+        if periods
+        else Fraction(1)
+    )
 
 
 class _Walk:

@@ -355,5 +355,3 @@ def _open_recurrence(node: Node) -> Diagnostic:
         labels,
         help=("let it read a stream as well: `dense(n)(x, h[t-1])`, `h[t-1] + present(x)`",),
     )
-
-

@@ -99,7 +99,7 @@ def _edges(work: Clockwork) -> dict[tuple[str, str], list[Edge]]:
     for path in work.graph.nodes:
         if work.demand[path] == NEVER or _is_view(work, path):
             continue
-        for source, chain in _sources(work, path, ()):
+        for source, chain in _sources(work, path):
             own = source in cycle_of and cycle_of[source] == cycle_of.get(path)
             kind = "recurrent" if own else "history"
             wanted = reduce(read_by, chain, work.demand[path])
@@ -111,19 +111,28 @@ def _is_view(work: Clockwork, path: str) -> bool:
     return work.graph[path].op in VIEWS and path not in work.graph.outputs.values()
 
 
-def _sources(
+def _sources(work: Clockwork, path: str) -> Iterator[tuple[str, tuple[Reads, ...]]]:
+    """The computed values behind a value, each with the reads on the way through views."""
+    todo = [*_inputs(work, path, ())]
+    while todo:
+        source, chain = todo.pop()
+        if _is_view(work, source):
+            todo += _inputs(work, source, chain)
+        else:
+            yield source, chain
+
+
+def _inputs(
     work: Clockwork, path: str, chain: tuple[Reads, ...]
-) -> Iterator[tuple[str, tuple[Reads, ...]]]:
+) -> list[tuple[str, tuple[Reads, ...]]]:
+    """The inputs on a timeline, last one first, with the reads on the way so far."""
+    found = []
     for slot, source in enumerate(work.graph[path].inputs):
         reads = work.timing.reads.at(path, slot)
-        if reads is None or source not in work.timing.needs:
-            continue
-        for tap in reads.taps():
-            longer = chain if tap is SAME else (*chain, tap)
-            if _is_view(work, source):
-                yield from _sources(work, source, longer)
-            else:
-                yield source, longer
+        if reads is not None and source in work.timing.needs:
+            taps = reads.taps()
+            found += [(source, chain if tap is SAME else (*chain, tap)) for tap in taps]
+    return found[::-1]
 
 
 def _boundaries(work: Clockwork, step: bool) -> dict[str, tuple[int, int]]:

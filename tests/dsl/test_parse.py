@@ -513,8 +513,9 @@ def test_four_mistakes_give_four_errors_and_the_rest_is_there() -> None:
 
 
 def test_a_file_full_of_mistakes_is_left_after_a_hundred() -> None:
-    _, errors = parsed("let\n" * 10_000)
+    module, errors = parsed("let\n" * 10_000 + "let unread = 1\n")
     assert len(errors) == 101
+    assert module.lost == {"unread"}
     assert "more than 100 mistakes" in " ".join(error.message for error in errors)
     assert len(parsed(f"let a = {'9' * 19 + ' '} " * 10_000)[1]) == 100
 

@@ -168,7 +168,8 @@ class Brute:
             return (i + 1) * self.period[node.path]
         if node.op == "attend" and node.attrs["mask"] == "full":
             return inf
-        waits = [self._wait(x, read) for x, read in zip(node.inputs, self.reads(node.path, i), strict=True)]
+        inputs = zip(node.inputs, self.reads(node.path, i), strict=True)
+        waits = [self._wait(source, read) for source, read in inputs]
         if node.op == "switch" and self.quick:
             waits[1:] = [min(waits[1:])]
         if node.attrs.get("in_chunk"):  # frames come in order, and not before their own place
@@ -176,8 +177,9 @@ class Brute:
         return max(waits)
 
     def _wait(self, source: str, read: list[int]) -> Instant:
-        if source in self.period:
-            return max((self.ready(source, j) for j in read), default=-inf)
+        if source in self.period and read:
+            self.ready(source, read[-1])
+            return max(self._ready[source][j] for j in read)
         return inf if self.graph[source].op in ("mean", "max") else -inf
 
     def lookahead(self, path: str) -> Fraction | None:
@@ -233,11 +235,10 @@ class Brute:
         return {buffer: _most_alive(lives, instants) for buffer, lives in self._lives().items()}
 
     def _lives(self) -> dict[Buffer, list[Life]]:
-        """For each frame that is read, when it is computed and when its last reader is."""
+        """For each frame still to be read, when it is computed and when its last reader is."""
         ends: dict[Buffer, dict[int, Instant]] = {}
         for path, i in self.demanded:
-            if path in self.computed:
-                end = self.ready(path, i)
+            if path in self.computed and (end := self.ready(path, i)) > self.begin:
                 for source, j in self._looked_at(path, i):
                     life = ends.setdefault((source, self._kind(source, path)), {})
                     life[j] = max(life.get(j, -inf), end)
@@ -278,18 +279,22 @@ class Brute:
                     found.add((source, "history"))
         return found
 
-    def _instants(self) -> range:
-        """The boundaries between steps within the measured stretch."""
+    @cached_property
+    def step(self) -> int:
+        """Units between two boundaries; zero where nothing is computed."""
         live = {path for path, _ in self.demanded}
         made = [self.period[p] for p in live & self.computed if self.graph[p].op != "input"]
-        if not made:
-            return range(0)
         spans = [self.period[p] * cast(int, self.counts[p].get("chunk") or 1) for p in live]
-        spacing = lcm(*spans) if self.chunked else gcd(*made)
+        return lcm(*spans) if self.chunked and made else gcd(*made)
+
+    def _instants(self) -> range:
+        """The boundaries between steps within the measured stretch."""
+        if not self.step:
+            return range(0)
         outputs = [path for path in self.graph.outputs.values() if path in self.period]
         ends = [self.ready(path, self.frames(path)[-1]) for path in outputs]
-        late = max((int(e) for e in ends if e < inf), default=0) % spacing
-        return range(self.begin + late, self.begin + late + self.hyper, spacing)
+        late = max((int(e) for e in ends if e < inf), default=0) % self.step
+        return range(self.begin + late, self.begin + late + self.hyper, self.step)
 
 
 def _most_alive(lives: list[Life], instants: range) -> int | None:

@@ -12,7 +12,7 @@ from math import ceil
 from typing import cast
 
 from asrc.compiler.graph import Graph, Node
-from asrc.compiler.types import Stream, Type, frame_period
+from asrc.compiler.types import Type, frame_period
 from asrc.compiler.units import Quantity
 
 from .networks import common
@@ -54,6 +54,7 @@ def chunks(graph: Graph) -> set[Fraction]:
 
 def is_covered(graph: Graph) -> bool:
     """One chunk size, no up-sampling, no window that a chunk clips, nothing unbounded."""
+
     def foreign(node: Node) -> bool:
         whole = node.op in ("mean", "upsample") or node.attrs.get("mask") == "full"
         return whole or (node.op == "window" and bool(node.attrs["in_chunk"]))
@@ -78,13 +79,14 @@ def lookaheads(graph: Graph, types: dict[str, Type]) -> dict[str, Fraction]:
     }
 
 
-def _terms(
-    node: Node, terms: dict[str, Terms], types: dict[str, Type], chunk: Fraction
-) -> Terms:
+def _terms(node: Node, terms: dict[str, Terms], types: dict[str, Type], chunk: Fraction) -> Terms:
     if node.op == "input":
         return START
-    joined = {term for slot, source in enumerate(node.inputs) for term in terms[source]
-              for term in [_step(node, slot, term, types, chunk)]}  # fmt: skip
+    joined = {
+        _step(node, slot, term, types, chunk)
+        for slot, source in enumerate(node.inputs)
+        for term in terms[source]
+    }
     return frozenset(t for t in joined if not any(o != t and o.dominates(t) for o in joined))
 
 
@@ -97,7 +99,7 @@ def _step(node: Node, slot: int, term: Term, types: dict[str, Type], chunk: Frac
 def _ahead(node: Node, slot: int, types: dict[str, Type]) -> Fraction:
     """Seconds by which the last frame that a frame reads of an input lies after it."""
     attrs = node.attrs
-    period = cast(Stream, types[node.path].clock).period if frame_period(types[node.path].clock) else Fraction(0)
+    period = frame_period(types[node.path].clock) or Fraction(0)
     match node.op:
         case "logmel":
             window, hop = (cast(Quantity, attrs[name]).value for name in ("window", "hop"))

@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import inf
 
 import pytest
+
 from asrc.compiler.facts import Facts
 from asrc.compiler.facts.need import Timing, infer_timing
 from asrc.compiler.graph import Graph

@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import inf
 
 import pytest
+
 from asrc.compiler.facts import Facts
 from asrc.compiler.facts.demand import infer_demand
 from asrc.compiler.facts.need import infer_timing
@@ -45,6 +46,8 @@ def check_held(facts: Facts, brute: Brute) -> None:
     inferred = {(h.path, h.kind): h.frames for h in entries if needs[h.path].worst < inf}
     counted = {buffer: frames for buffer, frames in brute.held().items() if frames != 0}
     assert inferred == counted, f"{brute.chunked=}"
+    if brute.chunked and brute.step:
+        assert facts.step_seconds == Fraction(brute.step, brute.per_second)
 
 
 def test_random_networks(runs: Callable[[int], int]) -> None:
@@ -116,6 +119,16 @@ def test_a_dilated_window_under_a_stride_keeps_only_what_is_still_read() -> None
     y = b("y", "dense", b("window", "window", x, past=1, future=0, by=3), n=4)
     out = b("out", "dense", b("stride", "stride", y, factor=2), n=4)
     assert frames(Facts(b.graph(out=out)).held_step) == {"x": 1}
+
+
+def test_taps_of_a_dilated_window_that_its_chunk_clips() -> None:
+    """Odd frames read odd frames only, in both models, so half of `a` need not be computed."""
+    b, x = stream()
+    a = b("a", "dense", x, n=4)
+    w = b("w", "window", a, past=1, future=1, by=2, in_chunk=True, chunk=ms(80))
+    facts = Facts(b.graph(out=b("out", "stride", b("y", "dense", w, n=4), factor=2)))
+    assert facts.macs["a"].second == 4 * 4 * 50
+    assert frames(facts.held_frame) == {"a": 1}
 
 
 def test_an_output_that_is_a_view_sets_the_step() -> None:

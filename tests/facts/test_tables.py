@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+
 from asrc.compiler.facts import Facts, macs, params, reads, shape
 from asrc.compiler.graph import Graph
 from asrc.compiler.ops import OPS, VIEWS

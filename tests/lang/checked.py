@@ -27,9 +27,8 @@ class Checked:
         return self.model.diagnostics
 
     def graph_after(self, pipeline: str | None) -> Graph:
-        if pipeline in self.model.results:
-            return self.model.results[pipeline].graph
-        return self.elaborated.graph
+        """The graph after a pipeline that ran, or the model's own."""
+        return self.model.results[pipeline].graph if pipeline else self.elaborated.graph
 
 
 def check(source: Source, settings: Mapping[str, syntax.Expr], folder: Path) -> Checked:

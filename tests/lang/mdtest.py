@@ -1,6 +1,6 @@
 """Markdown as tests: every snippet of the language does what its comments say, and no more.
 
-    y = mel[t-3..t] |> stride(4)   # revealed: [80; 4] @ 40ms, +0ms, state 240
+    y = mel[t-3..t] |> stride(4)   # revealed: [80; 4] @ 40ms, +0ms
     z = y + mel                    # error: 5..12 [E0202] "40ms and 10ms"
 
 `revealed` is the type of what the line binds, on request with its look-ahead and with the numbers
@@ -34,6 +34,7 @@ from asrc.tests.lang.checked import Checked, check
 from asrc.tests.lang.reveal import revealed
 from asrc.tests.lang.supply import supply
 
+OPTIONS = {"file", "set", "pipeline"}
 _FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$|^#+ (?P<title>[^\n]*)$", re.M | re.S)
 _CLAIM = re.compile(r"# (?P<kind>revealed|error|warning): ?(?P<text>.*?)\s*(?=# (?:rev|err|war)|$)")
 _MISTAKE = re.compile(r'(?P<at>\d+)(?:\.\.(?P<end>\d+))? \[(?P<code>\w+)\](?: "(?P<words>.*)")?')
@@ -82,6 +83,8 @@ def snippets(path: Path) -> list[Snippet]:
             found[-1] = replace(found[-1], rendered=(match.start("text"), match["text"]))
         elif language == "asr":
             options = dict(word.split("=", 1) for word in words.split())
+            if not options.keys() <= OPTIONS:
+                raise ValueError(f"{path.name}: no such option: {words}")
             line = document.count("\n", 0, match.start("text"))
             found.append(Snippet(path, section, line, match["text"], options))
     return [replace(one, libraries=_libraries(one.section, found)) for one in found]
@@ -168,9 +171,7 @@ def _wrong_types(snippet: Snippet, checked: Checked, said: list[Claim]) -> Itera
             yield f"{claim.line}: # revealed: {found}"
 
 
-def _wrong_diagnostics(
-    name: str, said: list[Claim], found: list[Diagnostic]
-) -> Iterator[str]:
+def _wrong_diagnostics(name: str, said: list[Claim], found: list[Diagnostic]) -> Iterator[str]:
     left = list(found)
     for claim in said:
         hit = next((d for d in left if _agrees(claim, name, d)), None)

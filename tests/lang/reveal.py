@@ -16,7 +16,10 @@ from asrc.dsl.values import show_number
 def revealed(
     module: syntax.Module, graph: Graph, constants: Mapping[str, object], line: int, wanted: str
 ) -> str:
-    """`type and type`: one text for each different one; look-ahead and state only where `wanted` speaks of them too."""
+    """`type and type`: one text for each different one.
+
+    Look-ahead and state are there only where `wanted` speaks of them.
+    """
     items = [item for item in module.items if _covers(item, line)]
     numbers = [
         show_number(constants[item.name.name])
