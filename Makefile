@@ -32,10 +32,10 @@ demo: $(READY) ## check and inspect two recognisers of the zoo
 	@printf '\n== Next: edit a file in models/ and run `%s check` on it, or `%s new`.\n' $(BIN)/asrc $(BIN)/asrc
 
 test: lint ## lint, then every test that takes seconds
-	$(BIN)/pytest -n $(JOBS) -m "not long"
+	$(BIN)/pytest -n $(JOBS)
 
 test-all: lint ## lint, then every test there is
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) -m "long or not long"
 
 lint: $(READY) .mypy/asrc ## ruff and mypy
 	$(BIN)/ruff check --quiet

@@ -37,6 +37,8 @@ def _settings(
     """Name -> expression. Raises AsrcError where one does not parse."""
     if not texts or ctx.resilient_parsing:
         return {}
+    from ..dsl.check import setting
+
     found: dict[str, Expr] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -44,20 +46,8 @@ def _settings(
             raise click.BadParameter(f"`{text}` is not NAME=EXPR", ctx, param)
         if name.strip() in found:
             raise click.BadParameter(f"`{name.strip()}` is set twice", ctx, param)
-        found[name.strip()] = _expression(name.strip(), value)
+        found[name.strip()] = setting(name.strip(), value)
     return found
-
-
-def _expression(name: str, text: str) -> Expr:
-    from ..compiler.diagnostics import AsrcError, Bag
-    from ..compiler.source import Source
-    from ..dsl.parse import parse_expression
-
-    bag = Bag()
-    expr = parse_expression(Source(f"--set {name}", text), bag)
-    if expr is None:
-        raise AsrcError(*bag)
-    return expr
 
 
 def read_source(file: str) -> tuple[Source, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,11 +11,16 @@ from .diagnostics import AsrcError, diagnostic
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside the file, then move into place. Raises AsrcError E0008 where that fails."""
+    """Write beside the file, then move into place; an old file's permissions stay.
+
+    Raises AsrcError E0008 where that fails.
+    """
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(text, encoding="utf-8", newline="\n")
+        if path.exists():
+            shutil.copymode(path, beside)
         beside.replace(path)
     except OSError as error:
         with suppress(OSError):

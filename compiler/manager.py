@@ -53,17 +53,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """The graph after all passes; `diagnostics` are budgets that do not hold, and warnings."""
+    """The facts after all passes; `diagnostics` are budgets that do not hold, and warnings."""
 
-    graph: Graph
+    facts: Facts
     weights: Weights | None
     steps: tuple[Step, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
 
     @property
-    def facts(self) -> Facts:
-        """The facts of the final graph, shared with the last step."""
-        return self.steps[-1].after if self.steps else Facts(self.graph)
+    def graph(self) -> Graph:
+        return self.facts.graph
 
 
 def run_pipeline(
@@ -145,7 +144,7 @@ class _Run:
             self._show(step)
             self.watch.look(self.facts, self.changed_by, step.call)
         self.bag.extend(self.watch.broken())
-        return Result(self.facts.graph, self.weights, tuple(self.steps), tuple(self.bag))
+        return Result(self.facts, self.weights, tuple(self.steps), tuple(self.bag))
 
     def _step(self, made: Pass, calls: Sequence[Call]) -> Step:
         call, before = calls[0], self.facts

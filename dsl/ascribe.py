@@ -51,8 +51,8 @@ class Ascriptions(Evaluator):
                     "E0101",
                     f"there is no type `{kind}`",
                     written.kind.span,
-                    help=did_you_mean(str(kind), KINDS) or "types are pcm, token, flag, phrases"
-                    " and `[dims] @ period`",
+                    help=did_you_mean(str(kind), KINDS)
+                    or "types are pcm, token, flag, phrases and `[dims] @ period`",
                 )
             )
         clock = self._clock(written, scope, like)

@@ -60,16 +60,17 @@ def load(path: str | Path, settings: Mapping[str, str] | None = None) -> Model:
     Raises AsrcError with every mistake of the file, or with why it cannot be read.
     """
     place = Path(path)
-    given = {name: _setting(name, text) for name, text in (settings or {}).items()}
+    given = {name: setting(name, text) for name, text in (settings or {}).items()}
     model = check_model(read_model(load_source(place), given, place.parent))
     if model.errors:
         raise AsrcError(*model.errors)
     return model
 
 
-def _setting(name: str, text: str) -> syntax.Expr:
+def setting(name: str, text: str) -> syntax.Expr:
+    """A parameter's value as text, such as `--set D=320` gives. Raises AsrcError."""
     bag = Bag()
-    found = parse_expression(Source(f"setting {name}", text), bag)
+    found = parse_expression(Source(f"--set {name}", text), bag)
     if found is None:
         raise AsrcError(*bag.errors)
     return found

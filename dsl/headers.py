@@ -58,7 +58,7 @@ def _library(module: syntax.Module) -> Iterator[Diagnostic]:
                 "E0007",
                 "only a model has nets, inputs, budgets and pipelines",
                 item.span,
-                help="add a line such as `model rnnt \"a small transducer\"` below the edition",
+                help='add a line such as `model rnnt "a small transducer"` below the edition',
             )
             return
 

@@ -136,9 +136,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _underline(
-    label: Label, shift: int, mark: str, style: str, text: str, paint: _Paint
-) -> str:
+def _underline(label: Label, shift: int, mark: str, style: str, text: str, paint: _Paint) -> str:
     column = label.span.column - 1 - shift
     width = max(1, min(label.span.end - label.span.start, len(text) - column))
     words = f" {label.text}" if label.text else ""

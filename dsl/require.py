@@ -80,9 +80,7 @@ def _measure(expr: syntax.Call) -> Measure:
     assert isinstance(callee, syntax.Name)
     _check_figure(callee)
     if not 1 <= len(expr.args) <= 2 or any(a.name is not None for a in expr.args):
-        raise AsrcError(
-            diagnostic("E0106", f"`{callee.name}` takes a selection", expr.span)
-        )
+        raise AsrcError(diagnostic("E0106", f"`{callee.name}` takes a selection", expr.span))
     chosen = selector(expr.args[0].value)
     variant = None
     if len(expr.args) == 2:

@@ -28,9 +28,7 @@ class Stages(Evaluator):
             value = self._stage(stage, value, scope, place)
         return value
 
-    def _stage(
-        self, stage: syntax.Stage, incoming: Value, scope: Scope, place: Place
-    ) -> Value:
+    def _stage(self, stage: syntax.Stage, incoming: Value, scope: Scope, place: Place) -> Value:
         name = str(stage.path)
         if name in SPECIAL and name != "split":
             source = self._one(incoming, place, stage)
@@ -137,9 +135,7 @@ class Stages(Evaluator):
     ) -> Value:
         variable, low, high = self._counts(stage, scope)
         if high - low >= MAX_REPEAT:
-            raise AsrcError(
-                diagnostic("E0006", f"more than {MAX_REPEAT} repetitions", stage.span)
-            )
+            raise AsrcError(diagnostic("E0006", f"more than {MAX_REPEAT} repetitions", stage.span))
         base = self._repeat_base(place)
         value: Value = source
         for index in range(low, high + 1):
@@ -247,9 +243,7 @@ class Stages(Evaluator):
         inputs = (flag.path, *(b.path for b in branches))
         return Ref(self.builder.add(base, "switch", inputs, {}, stage.span))
 
-    def _branch(
-        self, chain: syntax.Chain | None, source: Ref, scope: Scope, place: Place
-    ) -> Ref:
+    def _branch(self, chain: syntax.Chain | None, source: Ref, scope: Scope, place: Place) -> Ref:
         """Without an `else`, what came in passes unchanged."""
         if chain is None:
             return source

@@ -355,9 +355,7 @@ class Pipeline(Syntax):
     steps: tuple[PassCall | Require, ...]
 
 
-Declaration = (
-    Edition | ModelDecl | Use | Param | Let | Input | Block | Net | Require | Pipeline
-)
+Declaration = Edition | ModelDecl | Use | Param | Let | Input | Block | Net | Require | Pipeline
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,9 +71,7 @@ class Timed(Evaluator):
             return ("ahead" if offset > 0 else "delay"), {"frames": abs(offset)}
         return "window", self._window(expr, scope, source)
 
-    def _window(
-        self, expr: syntax.Window, scope: Scope, source: Ref | None
-    ) -> dict[str, Attr]:
+    def _window(self, expr: syntax.Window, scope: Scope, source: Ref | None) -> dict[str, Attr]:
         first = self._offset(expr.first, scope, source)
         last = self._offset(expr.last, scope, source)
         by = 1 if expr.dilation is None else self.whole(expr.dilation, scope, "`by`", 1)
@@ -123,9 +121,7 @@ class Timed(Evaluator):
     def _frames(self, value: Quantity, source: Ref | None, span: Span) -> Fraction:
         kind = self.type_of(source) if source is not None else None
         if value.dimension != "time" or kind is None or not isinstance(kind.clock, Stream):
-            raise AsrcError(
-                diagnostic("E0206", f"{value} is no number of frames here", span)
-            )
+            raise AsrcError(diagnostic("E0206", f"{value} is no number of frames here", span))
         frames = value.value / kind.clock.period
         if frames.denominator == 1:
             return frames

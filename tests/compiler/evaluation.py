@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+
 from asrc.compiler.facts import Facts
 from asrc.compiler.graph import Graph
 from asrc.compiler.reference import Value, evaluate, random_weights

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+
 from asrc.compiler.budget_check import check_budgets, check_causal, check_within
 from asrc.compiler.budgets import Arithmetic, Budget, Literal, Measure, Term
 from asrc.compiler.diagnostics import Diagnostic
@@ -16,7 +17,6 @@ from asrc.compiler.measure import Amount, evaluate
 from asrc.compiler.source import Source, Span
 from asrc.compiler.units import UNITS
 from asrc.passes.mask import Mask
-
 from tests.builders import Builder, conformer, frontend, ms, recurrent
 
 TEXT = Source("m.asr", "require lookahead(encoder) <= 320ms")

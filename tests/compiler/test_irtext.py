@@ -8,6 +8,9 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from asrc.compiler.budgets import Arithmetic, Budget, Literal, Measure, Term
 from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts
@@ -16,9 +19,6 @@ from asrc.compiler.irread import parse_graph
 from asrc.compiler.irtext import print_graph
 from asrc.compiler.types import Finite, Lattice, Static, Stream, Type
 from asrc.compiler.units import Quantity
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.builders import CONFORMER, PCM, Builder, conformer, ms, recurrent, words
 
 SMALL = """\

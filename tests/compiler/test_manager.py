@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+
 from asrc.compiler.budgets import Budget, Literal, Measure
 from asrc.compiler.diagnostics import AsrcError, Diagnostic
 from asrc.compiler.files import write_text
@@ -25,7 +26,6 @@ from asrc.compiler.reproducer import parse_reproducer, replay_command
 from asrc.compiler.source import Source, Span
 from asrc.compiler.spec import Call
 from asrc.compiler.steps import time_table
-
 from tests.builders import conformer, ms, recurrent
 
 CALLS = Source("pipeline", "mask(encoder, chunk=320ms, left=2560ms)\nchange(full)\n")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+
 from asrc.compiler.budgets import Arithmetic, Literal, Measure, Term
 from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts
@@ -13,7 +14,6 @@ from asrc.compiler.graph import Graph
 from asrc.compiler.measure import Amount, evaluate
 from asrc.compiler.types import Type
 from asrc.passes.mask import Mask
-
 from tests.builders import PCM, Builder, conformer, frontend, ms, words
 
 

@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+
 from asrc.compiler.epsilon import epsilon
 from asrc.compiler.facts import Facts
 from asrc.compiler.graph import Node

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from asrc.compiler.graph import Attr
 from asrc.compiler.types import Clock, Finite, Label, Static
 from asrc.tests.builders import Builder, ms

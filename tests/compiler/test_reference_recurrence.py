@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
+
 from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts
 from asrc.compiler.graph import Graph

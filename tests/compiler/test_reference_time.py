@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from asrc.compiler.types import Finite, Label, Static, Stream
 from asrc.tests.builders import PCM, Builder, ms
 from asrc.tests.compiler.evaluation import (

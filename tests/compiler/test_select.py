@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.select import select, select_blocks
 from asrc.compiler.source import Source, Span
-
 from tests.builders import conformer
 
 TEXT = Source("m.asr", "require lookahead(encoder) <= 320ms")

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from asrc.compiler import passtable
 from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.passcall import blame, build, to_call
@@ -16,9 +19,6 @@ from asrc.compiler.source import Source, Span
 from asrc.compiler.spec import Call, OptionError, Value, show
 from asrc.compiler.units import Quantity
 from asrc.passes.mask import Mask
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.builders import ms
 
 TEXT = Source("m.asr", "mask(encoder, chunk=320ms)")

@@ -6,12 +6,13 @@ import random
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+
 from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.source import Source
 from asrc.dsl.format import format_module, format_source
 from asrc.dsl.scan import scan
 from asrc.dsl.syntax import Module
-from hypothesis import given, settings
 
 from . import trees
 from .helpers import SEEDS, tree, without_spans

@@ -17,7 +17,20 @@ from asrc.dsl.check import check_model, read_model
 
 SEEDS = {path.stem: path.read_text("utf-8") for path in (Path(__file__).parent / "seeds").iterdir()}
 TOKEN = re.compile(r"\w+|\.\.|\|>|[<>=]=|\s+|.", re.DOTALL)
-EXTRA = ["0", "-1", "1e18", "999999999", "9" * 18, "t-65536", "1e-18", "ms", "%", "in", "^ 99", "\0"]
+EXTRA = [
+    "0",
+    "-1",
+    "1e18",
+    "999999999",
+    "9" * 18,
+    "t-65536",
+    "1e-18",
+    "ms",
+    "%",
+    "in",
+    "^ 99",
+    "\0",
+]
 POOL = sorted({token for text in SEEDS.values() for token in TOKEN.findall(text)}) + EXTRA
 PRINTABLE = [chr(c) for c in range(32, 127)] + ["\n", "é", "\u200b"]
 

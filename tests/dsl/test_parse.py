@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
 from asrc.compiler.diagnostics import AsrcError, Bag, Diagnostic
 from asrc.compiler.source import Source
 from asrc.dsl import syntax as s

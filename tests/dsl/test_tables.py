@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lark
 import pytest
+
 from asrc.dsl import tables
 from asrc.dsl.build import Build
 from asrc.dsl.syntax import Let

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from hypothesis import strategies as st
+
 from asrc.compiler.source import Source, Span
 from asrc.dsl import syntax as s
-from hypothesis import strategies as st
 
 NOWHERE = Span(Source("tree", ""), 0, 0)
 NUMBERS = ("0", "1", "160", "0.5", "2.50", "1e-3", "3e5")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+
 from asrc.compiler.select import select_blocks
 
 from .helpers import codes, load, system

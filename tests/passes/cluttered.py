@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+
 from asrc.compiler.facts import Facts
 from asrc.compiler.facts.params import LEARNED
 from asrc.compiler.graph import Attr, Graph, Node

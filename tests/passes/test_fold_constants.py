@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+
 from asrc.compiler.graph import Attr, Graph
 from asrc.compiler.types import Stream, Type
 from asrc.passes.dce import Dce

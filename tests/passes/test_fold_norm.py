@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from asrc.compiler.facts import Facts
 from asrc.compiler.graph import Graph, Node
 from asrc.compiler.reference import evaluate, random_weights

@@ -5,12 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+
 from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts
 from asrc.compiler.graph import Attr, Graph, Node
 from asrc.compiler.units import Quantity
 from asrc.passes.mask import Mask, misaligned_chunks
-
 from tests.builders import Builder, conformer, frontend, ms, recurrent, words
 
 Context = Quantity | int | None
