@@ -15,6 +15,7 @@ from typing import cast
 import networkx as nx
 
 from .budgets import Budget
+from .diagnostics import AsrcError, Diagnostic, diagnostic
 from .source import Span
 from .types import Type
 from .units import Quantity
@@ -105,7 +106,22 @@ class Graph:
         cut = self.cycle_shifts
         forward.add_edges_from((s, n.path) for n in self if n.path not in cut for s in n.inputs)
         rank = {path: index for index, path in enumerate(self.nodes)}
-        return tuple(nx.lexicographical_topological_sort(forward, key=rank.__getitem__))
+        try:
+            return tuple(nx.lexicographical_topological_sort(forward, key=rank.__getitem__))
+        except nx.NetworkXUnfeasible:
+            raise AsrcError(*self._shiftless(forward)) from None
+
+    def _shiftless(self, forward: nx.DiGraph[str]) -> Iterator[Diagnostic]:
+        """Why there is no order: values that need their own frame."""
+        for group in nx.strongly_connected_components(forward):
+            if len(group) > 1 or any(forward.has_edge(path, path) for path in group):
+                first = next(path for path in self.nodes if path in group)
+                yield diagnostic(
+                    "E0305",
+                    f"`{first}` depends on its own frame",
+                    self.nodes[first].span,
+                    help="a recurrence reads an earlier frame: `h[t-1]`",
+                )
 
     @cached_property
     def waves(self) -> tuple[tuple[str, ...], ...]:

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import cast
 
-import networkx as nx
-
 from .budgets import Budget
-from .diagnostics import AsrcError, Diagnostic, diagnostic
+from .diagnostics import AsrcError, diagnostic
 from .facts.recurrence import check_recurrences
 from .facts.shape import infer_types
 from .graph import Attr, Graph, Node, Scope
@@ -222,10 +220,7 @@ class _Reader:
         """Inference with the lines of this text as places, then each binder against it."""
         nodes = {p: replace(n, span=self.lines[p]) for p, n in graph.nodes.items()}
         here = replace(graph, nodes=nodes)
-        try:
-            found = infer_types(here)
-        except nx.NetworkXUnfeasible:
-            raise AsrcError(_endless(self.source, nodes, here)) from None
+        found = infer_types(here)
         check_recurrences(here, found)
         wrong = [p for p in nodes if str(found[p]) != str(self.types[p])]
         if wrong:
@@ -257,10 +252,11 @@ def read_option(c: Cursor, name: str, option: Option) -> Attr:
         case "dims":
             c.expect("[")
             return tuple(c.listed(lambda: c.int("a dimension", 1), "]"))
+    wanted = "rate" if option.kind == "rate" else "time"
     value, dimension = c.quantity(f"`{name}`")
-    if value < 0 or (dimension != "time" and not _is_count(option, value, dimension)):
-        raise c.fail(f"`{name}` is a time", begin)
-    return Quantity(value, dimension) if dimension == "time" else int(value)
+    if value < 0 or (dimension != wanted and not _is_count(option, value, dimension)):
+        raise c.fail(f"`{name}` is a {wanted}", begin)
+    return Quantity(value, dimension) if dimension == wanted else int(value)
 
 
 def _is_count(option: Option, value: Fraction, dimension: str) -> bool:
@@ -274,14 +270,3 @@ def _read_word(c: Cursor, name: str, option: Option) -> Attr:
     if words and text not in words:
         raise c.fail(f"`{name}` is one of {', '.join(words)}", begin, did_you_mean(text, words))
     return text == "true" if option.kind == "bool" else text
-
-
-def _endless(source: Source, nodes: Mapping[str, Node], graph: Graph) -> Diagnostic:
-    """Some cycle has no shift in it; any cycle that is left without its shifts will do."""
-    plain = graph.network.subgraph(p for p in graph.nodes if p not in graph.cycle_shifts)
-    path = next(edge[0] for edge in nx.find_cycle(plain))
-    return diagnostic(
-        "E0010",
-        f"`{path}` depends on itself with no delay in between",
-        nodes[path].span or Span(source, 0, 0),
-    )

@@ -8,14 +8,20 @@ lists the holes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Final
+
+from .units import Quantity
 
 REQUIRED: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: `kind` is int, real, bool, time, span (a time or a count), choice, dims, type."""
+    """One option.
+
+    `kind` is int, real, bool, time, rate, span (a time or a count), choice, dims or type.
+    """
 
     kind: str
     default: object = REQUIRED
@@ -72,13 +78,13 @@ _TABLE = [
     Op(
         "logmel",
         "log-mel energies of each analysis window; frame i sees [i*hop, i*hop + window); bands from"
-        " `low` to `high` Hz, 0 for half the sample rate",
+        " `low` to `high`, by default half the sample rate",
         options={
             "bins": _int(),
             "window": Option("time"),
             "hop": Option("time"),
-            "low": Option("int", 20, 0),
-            "high": Option("int", 0, 0),
+            "low": Option("rate", Quantity(Fraction(20), "rate")),
+            "high": Option("rate", None),
         },
         framewise=False,
     ),

@@ -241,8 +241,11 @@ class Build(local):
     def sign(self, items: Items) -> s.Unary:
         return s.Unary(self._span(items), str(items[0]), items[1])
 
-    def apply(self, items: Items) -> s.Call:
-        return s.Call(self._span(items), items[0], items[1].value)
+    def apply(self, items: Items) -> s.Call | s.Weight:
+        callee, args = items[0], items[1].value
+        if isinstance(callee, s.Weight) and not callee.args:
+            return replace(callee, span=self._span(items), args=args)
+        return s.Call(self._span(items), callee, args)
 
     def at(self, items: Items) -> s.At:
         return s.At(self._span(items), items[0], items[2])
@@ -280,7 +283,7 @@ class Build(local):
         return s.Incoming(self._span(items))
 
     def weight(self, items: Items) -> s.Weight:
-        return s.Weight(self._span(items), _nodes(items)[:-1], items[-1].value)
+        return s.Weight(self._span(items), _nodes(items), ())
 
     def paren(self, items: Items) -> s.Expr:
         """Parentheses leave no node; the span they enclose grows to include them."""

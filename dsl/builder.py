@@ -121,16 +121,26 @@ class Builder:
             raise AsrcError(*(_recurrent(d) for d in error.diagnostics)) from None
 
     def graph(self, name: str, budgets: tuple[Budget, ...]) -> Graph:
-        """The finished graph: values in the order in which they were written."""
-        return Graph(
-            name,
-            dict(self.nodes),
-            dict(self.outputs),
-            dict(self.names),
-            dict(self.scopes),
-            dict(self.losses),
-            budgets,
-        )
+        """The finished graph: values in the order in which they were written.
+
+        What hangs on a recurrence that was never closed, because of a mistake, is left out.
+        """
+        nodes = self._sound()
+
+        def kept(names: Mapping[str, str]) -> dict[str, str]:
+            return {name: path for name, path in names.items() if path in nodes}
+
+        outputs, known, losses = kept(self.outputs), kept(self.names), kept(self.losses)
+        return Graph(name, nodes, outputs, known, dict(self.scopes), losses, budgets)
+
+    def _sound(self) -> dict[str, Node]:
+        lost = {path for path, node in self.nodes.items() if "" in node.inputs}
+        growing = bool(lost)
+        while growing:
+            more = {p for p, n in self.nodes.items() if p not in lost and lost & {*n.inputs}}
+            growing = bool(more)
+            lost |= more
+        return {path: node for path, node in self.nodes.items() if path not in lost}
 
 
 def complete(op: str, attrs: Mapping[str, Attr]) -> dict[str, Attr]:

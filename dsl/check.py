@@ -22,6 +22,9 @@ from .parse import parse_expression, parse_module
 from .pipelines import Plan, plans, unknown_pipeline
 from .resolve import check_names
 
+RECURRENCES = ("E0209", "E0305", "E0306")
+"""Mistakes that only the whole graph shows; they do not follow from others."""
+
 UNBOUNDED = ("E0303", "E0404")
 """A model with pipelines leaves its masks to them, so that these wait for a pipeline."""
 
@@ -87,9 +90,7 @@ def read_model(
     check_headers(module, bag)
     check_names(module, bag)
     elaborated = _elaborate(module, settings or {}, folder, bag)
-    facts = Facts(elaborated.graph) if elaborated and not bag.errors else None
-    if facts is not None and not _well_formed(facts, source, bag):
-        facts = None
+    facts = _facts(elaborated.graph, source, bag) if elaborated else None
     found = plans(module, elaborated.constants, bag) if elaborated else {}
     claims = elaborated.claims if elaborated else ()
     return Model(source, module, facts, claims, found, tuple(bag))
@@ -108,15 +109,21 @@ def _elaborate(
         return None
 
 
-def _well_formed(facts: Facts, source: Source, bag: Bag) -> bool:
-    """Whether all facts can be inferred, from types to state."""
+def _facts(graph: Graph, source: Source, bag: Bag) -> Facts | None:
+    """The facts of a model without mistakes, from types to state.
+
+    Where something failed already, recurrences of the rest are checked all the same.
+    """
+    facts, whole = Facts(graph), not bag.errors
     try:
-        facts.types, facts.timing, facts.demand, facts.macs  # noqa: B018
-        facts.held_frame, facts.held_step  # noqa: B018
+        facts.types  # noqa: B018
+        if whole:
+            facts.macs, facts.held_frame, facts.held_step  # noqa: B018
     except AsrcError as error:
-        bag.extend(_at_call(item, facts.graph, source) for item in error.diagnostics)
-        return False
-    return True
+        found = (d for d in error.diagnostics if whole or d.code in RECURRENCES)
+        bag.extend(_at_call(item, graph, source) for item in found)
+        return None
+    return facts if whole else None
 
 
 def _at_call(item: Diagnostic, graph: Graph, source: Source) -> Diagnostic:

@@ -213,18 +213,10 @@ def late_type(s: Situation) -> Diagnostic | None:
     return None
 
 
-def bare_weight(s: Situation) -> Diagnostic | None:
-    previous = s.near(-1)
-    if previous and previous.text == "]" and s.expected == {"LPAR"}:
-        help = "write `weight[256]()` or `weight[256](init=zeros)`"
-        return s.error("a learned constant ends in parentheses", help, at=previous)
-    return None
-
-
 CHECKS: tuple[Callable[[Situation], Diagnostic | None], ...] = (
     unclosed_string, unknown_unit, spaced_unit, foreign_letter, bare_point, declaration_inside,
     nothing_declared, foreign_word, colon_for_brace, slice_colon, wrong_equals, stray_closer,
-    foreign_mark, index_without_t, not_a_stage, unclosed_bracket, late_type, bare_weight,
+    foreign_mark, index_without_t, not_a_stage, unclosed_bracket, late_type,
     reserved_word,
 )  # fmt: skip
 

@@ -24,10 +24,10 @@ def convert(name: str, option: Option, value: Value, span: Span) -> Attr:
         raise AsrcError()
     if option.kind in ("bool", "choice"):
         return _word(name, option, value, span)
-    if option.kind in ("time", "span") and isinstance(value, Quantity):
-        return _time(name, value, span)
-    if option.kind == "time":
-        raise AsrcError(_needs_time(name, value, span))
+    if isinstance(value, Quantity) and option.kind in _DIMENSIONS:
+        return _quantity(name, _DIMENSIONS[option.kind], value, span)
+    if option.kind in ("time", "rate"):
+        raise AsrcError(_needs_unit(name, option.kind, value, span))
     if not isinstance(value, Fraction):
         raise AsrcError(_refuse("E0106", f"`{name}` is a number, not {describe(value)}", span))
     make = _real if option.kind == "real" else _int
@@ -56,17 +56,23 @@ def _int(name: str, option: Option, value: Fraction, span: Span) -> int:
     return int(value)
 
 
-def _time(name: str, value: Quantity, span: Span) -> Quantity:
-    if value.dimension != "time":
-        raise AsrcError(_refuse("E0206", f"`{name}` is a time, not a {value.dimension}", span))
+_DIMENSIONS = {"time": "time", "span": "time", "rate": "rate"}
+
+
+def _quantity(name: str, dimension: str, value: Quantity, span: Span) -> Quantity:
+    if value.dimension != dimension:
+        text = f"`{name}` is a {dimension}, not a {value.dimension}"
+        raise AsrcError(_refuse("E0206", text, span))
     if value.value < 0:
         raise AsrcError(_refuse("E0005", f"`{name}` cannot be negative", span))
     return value
 
 
-def _needs_time(name: str, value: Value, span: Span) -> Diagnostic:
-    hint = f"{show_number(value)}ms" if isinstance(value, Fraction) else "25ms"
-    return _refuse("E0206", f"`{name}` is a time and needs its unit", span, f"write `{hint}`")
+def _needs_unit(name: str, dimension: str, value: Value, span: Span) -> Diagnostic:
+    unit, example = ("ms", "25") if dimension == "time" else ("Hz", "80")
+    number = show_number(value) if isinstance(value, Fraction) else example
+    text = f"`{name}` is a {dimension} and needs its unit"
+    return _refuse("E0206", text, span, f"write `{number}{unit}`")
 
 
 def _word(name: str, option: Option, value: Value, span: Span) -> Attr:

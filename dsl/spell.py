@@ -50,7 +50,8 @@ def spell(expr: s.Expr, level: Level = Level.PIPE, *, tight: bool = False) -> Do
         case s.Pipe():
             return pipe(spell(expr.head, Level.SUM), [stage(part) for part in expr.stages])
         case s.Weight():
-            return ("weight", listing("[", [_sum(d) for d in expr.dims], "]"), _args(expr.args))
+            dims = listing("[", [_sum(d) for d in expr.dims], "]")
+            return ("weight", dims, _args(expr.args) if expr.args else "")
         case s.Call() | s.At() | s.Window() | s.Field() | s.Each():
             return _postfix(expr)
     return _atom(expr)

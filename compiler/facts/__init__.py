@@ -54,11 +54,12 @@ class Facts:
 
     @cached_property
     def _step(self) -> Clockwork:
-        return Clockwork(self.graph, self.types, self.timing, self.demand)
+        timing = infer_timing(self.graph, self.types, patient=True)
+        return Clockwork(self.graph, self.types, timing, self.demand)
 
     @cached_property
     def _frame(self) -> Clockwork:
-        timing = infer_timing(self.graph, self.types, quantum=False)
+        timing = infer_timing(self.graph, self.types, quantum=False, patient=True)
         return Clockwork(self.graph, self.types, timing, infer_demand(self.graph, timing))
 
     @cached_property

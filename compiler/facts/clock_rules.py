@@ -20,7 +20,7 @@ from ..types import (
     clock_text,
     join_clocks,
 )
-from ..units import Quantity, format_number, format_period, format_time
+from ..units import Quantity, format_period, format_time
 from .rule_error import RuleError
 
 STATIC = Static()
@@ -110,14 +110,13 @@ def logmel_type(node: Node, ins: Types) -> Type | None:
 
 def _check_bands(node: Node, clock: Stream) -> None:
     """Bands lie between 0 Hz and half the sample rate."""
-    half = 1 / (2 * clock.period)
-    low, high = (cast(int, node.attrs[n]) for n in ("low", "high"))
-    if not low < (high or half) <= half:
+    half = Quantity(1 / (2 * clock.period), "rate")
+    low, high = cast(Quantity, node.attrs["low"]), cast(Quantity, node.attrs["high"] or half)
+    if not low.value < high.value <= half.value:
         raise RuleError(
             "E0207",
-            f"bands from {low} to {high or format_number(half)} Hz do not fit a stream at"
-            f" {format_period(clock.period)}",
-            help=f"stay below half the sample rate, {format_number(half)} Hz",
+            f"bands from {low} to {high} do not fit a stream at {format_period(clock.period)}",
+            help=f"stay below half the sample rate, {half}",
         )
 
 

@@ -16,7 +16,7 @@ from math import gcd, inf, lcm
 from typing import TypeVar
 
 from ..diagnostics import AsrcError, Diagnostic, diagnostic
-from ..graph import Graph, Node
+from ..graph import Graph, Node, is_shift
 from ..types import Type
 from .reads import SAME, Index, Reads, ReadsTable, period_of, timeline
 from .waves import settle
@@ -61,12 +61,21 @@ class Timing:
 
 
 def infer_timing(
-    graph: Graph, types: Mapping[str, Type], *, quantum: bool = True, best: bool = False
+    graph: Graph,
+    types: Mapping[str, Type],
+    *,
+    quantum: bool = True,
+    best: bool = False,
+    patient: bool = False,
 ) -> Timing:
-    """Needs of all values. With `best`, a switch takes its quicker branch."""
+    """Needs of all values. With `best`, a switch takes its quicker branch.
+
+    With `patient`, a frame made of the past alone waits for its own turn, as a step machine
+    computes it: `dense(h[t-1])` is made in the step of frame `t`, so that `h` is what it carries.
+    """
     tick = _tick(types)
     table = ReadsTable(graph, types, quantum=quantum)
-    walk = _Walk(graph, types, table, tick, best)
+    walk = _Walk(graph, types, table, tick, best, patient)
     settle(graph, walk.visit)
     return Timing(tick, walk.needs, table)
 
@@ -94,8 +103,10 @@ class _Walk:
         reads: ReadsTable,
         tick: Fraction,
         best: bool,
+        patient: bool,
     ) -> None:
-        self.graph, self.types, self.reads, self.best = graph, types, reads, best
+        self.graph, self.types, self.reads = graph, types, reads
+        self.best, self.patient = best, patient
         self.periods = {p: int(period_of(kind) / tick) for p, kind in types.items()}
         self.needs: dict[str, Need] = {}
 
@@ -128,8 +139,10 @@ class _Walk:
             if reads is None:
                 if need.worst == inf:
                     yield Need((inf,), period)
+            elif reads is SAME or (self.patient and _looks_back(node)):
+                yield need
             else:
-                yield need if reads is SAME else through(need, reads, period)
+                yield through(need, reads, period)
 
     def _waits_for_all(self, node: Node) -> bool:
         """A static value made from a whole stream: nothing downstream can start early."""
@@ -139,6 +152,10 @@ class _Walk:
 
 
 _NONE = Need((0,), 1)
+
+
+def _looks_back(node: Node) -> bool:
+    return is_shift(node) and node.op != "ahead"
 
 
 def through(need: Need, reads: Reads, period: int) -> Need:

@@ -1,10 +1,11 @@
 """Streaming state: which frames must be held between two steps.
 
 A frame of a value is held at an instant when it has been computed by then and a frame that reads
-it has not. Views (`x[t-2..t]`, `stride`) hold nothing themselves: the frames belong to the value
-they look at, so two windows on one value share one buffer, and the delays that look-ahead forces
-on a skip path are counted where they arise. A recurrence keeps its own state: `h[t-1]` inside its
-cycle is one entry, a buffer of `h` for readers outside another.
+it has not; what is made of past frames alone is computed at its own turn, not as soon as it could
+be. Views (`x[t-2..t]`, `stride`) hold nothing themselves: the frames belong to the value they look
+at, so two windows on one value share one buffer, and the delays that look-ahead forces on a skip
+path are counted where they arise. A recurrence keeps its own state: `h[t-1]` inside its cycle is
+one entry, a buffer of `h` for readers outside another.
 
 Two figures: `state(step)` is what the compiled step holds between two steps of the hyperperiod of
 all strides and chunks; `state(frame)` is the most that a step of one frame holds, a chunk's own

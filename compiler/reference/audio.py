@@ -56,7 +56,9 @@ def _power(audio: Array, window: int) -> Array:
 
 
 def _bank(call: Call, window: int, rate: float) -> Array:
-    low, high = call.count("low"), call.count("high")
+    low = float(cast(Quantity, call.node.attrs["low"]).value)
+    top = call.node.attrs["high"]
+    high = float(top.value) if isinstance(top, Quantity) else 0.0
     return mel_bank(call.count("bins"), _transform_size(window), rate, low, high)
 
 

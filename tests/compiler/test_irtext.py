@@ -224,7 +224,6 @@ def test_the_small_text_is_right() -> None:
         ("<= 20ms", "=< 20ms", "12:28"),
         ("lookahead(encoder)", "(" * 100 + "1", "12:74"),
         ("small", '"small', "3:7"),
-        ("delay(h) frames=1", "tanh(h)", "9:4"),
     ],
 )
 def test_malformed(old: str, new: str, place: str) -> None:
@@ -232,13 +231,21 @@ def test_malformed(old: str, new: str, place: str) -> None:
     assert refused(SMALL.replace(old, new, 1)) == [("E0010", f"<ir>:{place}")]
 
 
+def test_rates_are_options_too() -> None:
+    text = SMALL.replace("hop=10ms", "hop=10ms high=3.8kHz")
+    graph = parse_graph(text)
+    assert graph["mel"].attrs["high"] == Quantity(Fraction(3800), "rate")
+    assert parse_graph(print_graph(graph)) == graph
+    assert refused(text.replace("3.8kHz", "3.8ms")) == [("E0010", "<ir>:7:66")]
+
+
 def test_types_on_binders_are_checked() -> None:
     assert refused(SMALL.replace("h: [4]", "h: [5]"), "m.asrir") == [("E0203", "m.asrir:9:4")]
 
 
 def test_what_inference_refuses_points_into_the_text() -> None:
-    broken = SMALL.replace("delay(h) frames=1", "stride(h) factor=2")
-    assert [code for code, _ in refused(broken)] == ["E0010"]
+    for shift in ("tanh(h)", "stride(h) factor=2"):
+        assert refused(SMALL.replace("delay(h) frames=1", shift)) == [("E0305", "<ir>:8:10")]
     wide = SMALL.replace("h.delay: [4] @ 10ms = delay(h) frames=1", "g: [4] @ 10ms = glu(mel)")
     twice = wide.replace("dense(mel, h.delay) n=4", "add(mel, g)")
     assert refused(twice) == [("E0201", "<ir>:9:4")]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from asrc.compiler.types import Finite, Label, Static, Stream
+from asrc.compiler.units import Quantity
 from asrc.tests.builders import PCM, Builder, ms
 from asrc.tests.compiler.evaluation import (
     CHARS,
@@ -308,7 +309,8 @@ def energies(samples: Array, bins: int, low: float, high: float, rate: int) -> l
 def test_logmel_by_its_definition(high: int) -> None:
     b = Builder()
     clock = Stream(Fraction(1, 8000))
-    b("y", "logmel", frames(b, "x", 1, clock=clock), bins=5, window=ms(5), hop=ms(2), high=high)
+    top = Quantity(Fraction(high), "rate") if high else None
+    b("y", "logmel", frames(b, "x", 1, clock=clock), bins=5, window=ms(5), hop=ms(2), high=top)
     audio = noise(100)
     found = run(b, x=audio)["y"]
     assert found.shape == ((100 - 40) // 16 + 1, 5)

@@ -56,12 +56,21 @@ def _stages(expr: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return many(flat | deep, 1, 3)
 
 
+@st.composite
+def _call(draw: st.DrawFn, expr: st.SearchStrategy[Any]) -> Any:
+    """A call; the first parentheses after `weight[8]` hold its options and are none."""
+    callee = draw(expr)
+    if isinstance(callee, s.Weight) and not callee.args:
+        return callee
+    return s.Call(NOWHERE, callee, draw(_args(expr)))
+
+
 def _larger(expr: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     when = make(s.When, maybe(expr))
     return st.one_of(
         make(s.Unary, st.sampled_from("+-"), expr),
         make(s.Binary, st.sampled_from("+-*/^"), expr, expr),
-        make(s.Call, expr, _args(expr)),
+        _call(expr),
         make(s.At, expr, when),
         make(s.Window, expr, when, when, maybe(expr), maybe(ident)),
         make(s.Field, expr, ident),

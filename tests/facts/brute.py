@@ -31,11 +31,22 @@ Life = tuple[Instant, Instant]
 class Brute:
     """One network under one of the two models: `chunked` frames wait for their chunk to fill.
 
-    With `quick`, a switch waits for its quicker branch only.
+    With `quick`, a switch waits for its quicker branch only. With `patient`, a frame made of the
+    past alone is computed at its own turn: a recurrence makes all its frames `i` at once, when
+    everything that enters it is there.
     """
 
-    def __init__(self, graph: Graph, *, chunked: bool = True, quick: bool = False) -> None:
-        self.graph, self.chunked, self.quick = graph, chunked, quick
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        chunked: bool = True,
+        quick: bool = False,
+        patient: bool = False,
+    ) -> None:
+        self.graph, self.chunked, self.quick, self.patient = graph, chunked, quick, patient
+        groups = nx.strongly_connected_components(graph.network)
+        self.loop = {path: group for group in groups if len(group) > 1 for path in group}
         periods = {n.path: p for n in graph if (p := self._seconds(n, frozenset())) is not None}
         lengths = [c.value for n in graph if isinstance(c := n.attrs.get("chunk"), Quantity)]
         self.per_second = lcm(*(x.denominator for x in (*periods.values(), *lengths)))
@@ -168,6 +179,10 @@ class Brute:
             return (i + 1) * self.period[node.path]
         if node.op == "attend" and node.attrs["mask"] == "full":
             return inf
+        if self.patient and node.path in self.loop:
+            return max(self._entering(self.loop[node.path], i))
+        if self.patient and self._looks_back(node):
+            return self.ready(node.inputs[0], i)
         inputs = zip(node.inputs, self.reads(node.path, i), strict=True)
         waits = [self._wait(source, read) for source, read in inputs]
         if node.op == "switch" and self.quick:
@@ -175,6 +190,18 @@ class Brute:
         if node.attrs.get("in_chunk"):  # frames come in order, and not before their own place
             waits += [self.ready(node.path, i - 1) if i else -inf, self.ready(node.inputs[0], i)]
         return max(waits)
+
+    def _entering(self, loop: set[str], i: int) -> Iterator[Instant]:
+        """When the frames from outside that frame `i` of a recurrence reads are there."""
+        for path in loop:
+            sources = self.graph[path].inputs
+            for source, read in zip(sources, self.reads(path, i), strict=True):
+                if source not in loop and not self._looks_back(self.graph[path]):
+                    yield self._wait(source, read)
+
+    def _looks_back(self, node: Node) -> bool:
+        future = node.attrs.get("future", 0)
+        return node.op == "delay" or (node.op == "window" and cast(int, future) < 0)
 
     def _wait(self, source: str, read: list[int]) -> Instant:
         if source in self.period and read:

@@ -24,7 +24,7 @@ BLOCKS = 20
 def check_state(graph: Graph) -> None:
     facts = Facts(graph)
     for step in (True, False):
-        brute = Brute(graph, chunked=step)
+        brute = Brute(graph, chunked=step, patient=True)
         check_demand(facts, brute)
         check_held(facts, brute)
 
@@ -111,6 +111,16 @@ def test_attention_over_strided_frames_keeps_only_those() -> None:
     y = b("y", "attend", s, s, s, heads=1, mask="causal", left=6)
     held = {(e.path, e.kind): e.frames for e in Facts(b.graph(out=y)).held_step}
     assert held == {("h", "recurrent"): 1, ("h", "history"): 6}
+
+
+def test_a_recurrence_carries_its_state_and_not_what_is_made_of_it() -> None:
+    """`a` could be made as soon as `h` is there, but a step machine makes it in its own step."""
+    b, x = stream()
+    b("h.delay", "delay", "h", frames=1)
+    b("a", "dense", "h.delay", n=64)
+    h = b("h", "dense", "a", x, n=8)
+    held = {(e.path, e.kind): e.values for e in Facts(b.graph(out=h)).held_step}
+    assert held == {("h", "recurrent"): 8}
 
 
 def test_a_dilated_window_under_a_stride_keeps_only_what_is_still_read() -> None:
