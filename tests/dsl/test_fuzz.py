@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ import pytest
 from asrc.compiler.source import Source
 from asrc.dsl.check import check_model, read_model
 
-SEEDS = {path.stem: path.read_text("utf-8") for path in (Path(__file__).parent / "seeds").iterdir()}
+FOLDER = Path(__file__).parent / "seeds"
+TINY = {path.stem: path.read_text("utf-8") for path in (FOLDER / "tiny").glob("*.asr")}
+SEEDS = {path.stem: path.read_text("utf-8") for path in FOLDER.glob("*.asr")} | TINY
 TOKEN = re.compile(r"\w+|\.\.|\|>|[<>=]=|\s+|.", re.DOTALL)
 EXTRA = [
     "0",
@@ -79,14 +82,26 @@ def _mutate_text(text: str, rng: random.Random) -> str:
     return text[:at] + rng.choice(PRINTABLE) + text[at + rng.randrange(3) :]
 
 
-def check_one(seed: int) -> str | None:
+def check_one(seed: int, seeds: dict[str, str]) -> str:
     """Check one mutated file; the kind of end it came to. Raises whatever the compiler raises."""
     rng = random.Random(seed)
-    name = rng.choice(sorted(SEEDS))
-    model = check_model(read_model(Source(f"{name}-{seed}.asr", mutate(SEEDS[name], rng))))
+    name = rng.choice(sorted(seeds))
+    model = check_model(read_model(Source(f"{name}-{seed}.asr", mutate(seeds[name], rng))))
     internal = [d for d in model.diagnostics if d.code == "E0999"]
     assert not internal, f"seed {seed}: {internal[0]}"
     return "fine" if model.ok else model.errors[0].code
+
+
+def check_all(numbers: range, seeds: dict[str, str]) -> dict[str, int]:
+    """How many mutated files came to which end; a failure names its number."""
+    ends: dict[str, int] = {}
+    for number in numbers:
+        try:
+            end = check_one(number, seeds)
+        except Exception as error:
+            raise AssertionError(f"mutated file {number}") from error
+        ends[end] = ends.get(end, 0) + 1
+    return dict(sorted(ends.items()))
 
 
 @pytest.mark.parametrize("name", sorted(SEEDS))
@@ -95,19 +110,22 @@ def test_seeds_themselves_check(name: str) -> None:
     assert model.ok, [str(d) for d in model.errors]
 
 
-def test_mutated_files_give_diagnostics(runs, record_property) -> None:  # type: ignore[no-untyped-def]
-    ends: dict[str | None, int] = {}
-    for seed in range(runs(5_000)):
-        try:
-            end = check_one(seed)
-        except Exception as error:
-            raise AssertionError(f"seed {seed}") from error
-        ends[end] = ends.get(end, 0) + 1
-    record_property("measured", f"ends of mutated files: {dict(sorted(ends.items()))}")
+def test_mutated_files_give_diagnostics(
+    runs: Callable[[int], int], record_property: Callable[[str, object], None]
+) -> None:
+    ends = check_all(range(runs(5_000)), SEEDS)
+    record_property("measured", f"ends of mutated files: {ends}")
     assert len(ends) > 20
 
 
+BLOCKS = 20
+
+
 @pytest.mark.long
-def test_a_million_mutated_files(runs) -> None:  # type: ignore[no-untyped-def]
-    for seed in range(10_000_000, 10_000_000 + runs(1_000_000)):
-        check_one(seed)
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_a_million_mutated_files(
+    runs: Callable[[int], int], record_property: Callable[[str, object], None], block: int
+) -> None:
+    size = runs(1_000_000) // BLOCKS
+    first = 10_000_000 + block * size
+    record_property("measured", f"{size} files: {check_all(range(first, first + size), TINY)}")
