@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import cast
 
 from ..compiler.budgets import Budget
@@ -99,7 +100,7 @@ class Builder:
         """The source of an open shift is known: check everything since then once more."""
         node = self.nodes[path]
         self.nodes[path] = replace(node, inputs=(source, *node.inputs[1:]))
-        since = list(self.nodes)[self._open.pop(path) :]
+        since = list(islice(reversed(self.nodes), len(self.nodes) - self._open.pop(path)))[::-1]
         for _ in range(2):
             for name in since:
                 self.types[name] = self._retype(self.nodes[name])
