@@ -181,7 +181,28 @@ class Graph:
         names = {k: final(v) for k, v in self.names.items() if final(v) in kept}
         outputs = {k: final(v) for k, v in self.outputs.items()}
         losses = {k: final(v) for k, v in self.losses.items()}
-        return replace(self, nodes=kept, names=names, outputs=outputs, losses=losses)
+        made = replace(self, nodes=kept, names=names, outputs=outputs, losses=losses)
+        return self._hand_on(made) if _same_shape(self.nodes, kept) else made
+
+    def noted(self, line: str) -> Graph:
+        """The same graph with one more line of provenance."""
+        return self._hand_on(replace(self, provenance=(*self.provenance, line)))
+
+    def _hand_on(self, made: Graph) -> Graph:
+        """What is known of the structure holds for a graph of the same structure."""
+        made.__dict__.update({k: v for k, v in self.__dict__.items() if k in _STRUCTURE})
+        return made
+
+
+_STRUCTURE = frozenset({"network", "readers", "order", "waves", "looped", "cycle_shifts", "cycles"})
+
+
+def _same_shape(old: Mapping[str, Node], new: Mapping[str, Node]) -> bool:
+    """Whether the same values read the same values, shifts being the same shifts."""
+    return len(old) == len(new) and all(
+        a.path == b.path and a.inputs == b.inputs and a.op == b.op and is_shift(a) == is_shift(b)
+        for a, b in zip(old.values(), new.values(), strict=True)
+    )
 
 
 def is_shift(node: Node) -> bool:

@@ -156,7 +156,7 @@ class _Run:
             raise blame(error, call) from error.__cause__
         seconds = process_time() - start
         line = f"after {call}"
-        after = Facts(replace(graph, provenance=(*graph.provenance, line)))
+        after = Facts(graph.noted(line))
         with Guard(before.graph, calls, self.options.crash_folder):
             self._verify(made, call, before, after)
             if self.options.numerics is not None and "numerics" in made.keeps:
