@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..compiler.facts import Facts
     from ..compiler.manager import Result
     from ..compiler.report import HeldRow
+    from ..dsl.check import Model
     from ..dsl.syntax import Expr
 
 
@@ -58,7 +59,7 @@ def command(
     model = load(file, settings)
     result = run(model, pipeline, passes, watched)
     if look().json:
-        show_json(_as_json(result, given["depth"]))
+        show_json(_as_json(model, result, given["depth"]))
     else:
         view(result.facts)
         show_diagnostics([*model.diagnostics, *result.diagnostics])
@@ -137,16 +138,14 @@ def _show_tensors(facts: Facts) -> None:
 
 
 def _show_waits(facts: Facts, name: str) -> None:
-    from ..compiler.diagnostics import AsrcError
+    from ..compiler.budgets import Measure
     from ..compiler.keeps import show_lookahead
+    from ..compiler.measure import latest
     from ..compiler.report import waits
     from ..compiler.rows import lines
-    from ..compiler.select import no_match
     from ..compiler.units import format_time
 
-    path = facts.graph.resolve(name)
-    if path is None:
-        raise AsrcError(*no_match(facts.graph, name, None).diagnostics)
+    path = latest(facts, Measure("lookahead", name, None, None))
     worst = facts.lookahead(path)
     show_text(f"{name}: look-ahead {show_lookahead(worst)}")
     amount = format_time if worst is not None else lambda _: "unbounded"
@@ -189,7 +188,7 @@ def _write_svg(out: Path, dot: str) -> None:
 # --- JSON ------------------------------------------------------------------------------------
 
 
-def _as_json(result: Result, depth: int) -> dict[str, Any]:
+def _as_json(model: Model, result: Result, depth: int) -> dict[str, Any]:
     from ..compiler import report_json as to
     from ..compiler.report import held_rows, rows, tensors
     from ..dsl.render import as_dict
@@ -205,5 +204,5 @@ def _as_json(result: Result, depth: int) -> dict[str, Any]:
         "state": [to.held_json(row) for row in held_rows(facts)],
         "tensors": [to.tensor_json(tensor) for tensor in tensors(facts)],
         "values": to.values_json(facts),
-        "diagnostics": [as_dict(item) for item in result.diagnostics],
+        "diagnostics": [as_dict(item) for item in (*model.diagnostics, *result.diagnostics)],
     }

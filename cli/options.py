@@ -42,7 +42,7 @@ def _settings(
     found: dict[str, Expr] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals:
+        if not equals or not name.strip():
             raise click.BadParameter(f"`{text}` is not NAME=EXPR", ctx, param)
         if name.strip() in found:
             raise click.BadParameter(f"`{name.strip()}` is set twice", ctx, param)

@@ -56,8 +56,8 @@ class Graph:
     """Values in program order, with the names that a user knows them by.
 
     `outputs` maps `encoder` or `joint.tokens` to a value; `names` maps every binding
-    (`encoder.high`) to its value; `losses` are training terms; `nets` maps each net to the
-    nets it consumes. `inputs` of the model are the values with op `input`.
+    (`encoder.high`) to its value; `losses` are training terms. The inputs of the model are
+    the values with op `input`.
     """
 
     name: str

@@ -108,6 +108,7 @@ def word(text: str) -> str:
 
 
 def attr_text(value: Attr) -> str:
+    """An option's value as text: `25ms`, `[64, 40]`, `none`."""
     match value:
         case None:
             return "none"
@@ -133,6 +134,7 @@ def budget_text(budget: Budget) -> str:
 
 
 def term_text(term: Term) -> str:
+    """A term as written: `params(encoder) + 2`."""
     match term:
         case Literal():
             return format_quantity(term.value, term.dimension)

@@ -14,7 +14,7 @@ def read_type(c: Cursor) -> Type:
     """The type at the cursor. Raises AsrcError E0010."""
     begin = c.at
     elem, vocab, taps = "real", None, None
-    dims: tuple[int, ...] = ()
+    dims: tuple[int, ...] = (1,)
     if c.take("["):
         dims, taps = _shape(c)
     elif c.take("token"):
@@ -32,9 +32,7 @@ def read_type(c: Cursor) -> Type:
 
 def _shape(c: Cursor) -> tuple[tuple[int, ...], int | None]:
     dims: list[int] = []
-    while not c.peek("]") and not c.peek(";"):
-        if dims:
-            c.expect(",")
+    while not dims or c.take(","):
         dims.append(c.int("a dimension", 1))
     taps = c.int("the number of taps", 1) if c.take(";") else None
     c.expect("]")

@@ -80,6 +80,7 @@ def _lookahead(before: Facts, after: Facts) -> Difference | None:
 
 
 def show_lookahead(seconds: Fraction | None) -> str:
+    """Seconds as text: `295ms`, or `unbounded` for `None`."""
     return "unbounded" if seconds is None else format_time(seconds)
 
 

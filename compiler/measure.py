@@ -45,7 +45,8 @@ class Amount:
 def evaluate(facts: Facts, term: Term) -> Amount:
     """A term's value on a graph.
 
-    Raises AsrcError: E0206 units that do not combine, E0803 nothing selected, E0101 no such figure.
+    Raises AsrcError: E0206 units that do not combine, E0803 nothing selected, E0101 no such figure,
+    E0303 or E0501 an unbounded figure where only a bounded one makes sense.
     """
     match term:
         case Literal():
@@ -78,8 +79,22 @@ def _combine(term: Arithmetic, left: Amount, right: Amount) -> Amount:
     if term.op == "/" and right.value == 0:
         raise AsrcError(diagnostic("E0206", "division by zero", term.span))
     if left.value is None or right.value is None:
+        _check_direction(term, left, right)
         return Amount(None, dimension)
     return Amount(_SIGNS[term.op](left.value, right.value), dimension)
+
+
+def _check_direction(term: Arithmetic, left: Amount, right: Amount) -> None:
+    """What has no bound may grow by a sum or a positive factor; its opposite is no upper bound."""
+    opposite = term.op in ("-", "/") and right.value is None
+    turned = term.op in ("*", "/") and any(
+        x.value is not None and x.value <= 0 for x in (left, right)
+    )
+    if opposite or turned:
+        figures = {figure.figure for figure in measures(term)}
+        code = "E0303" if "lookahead" in figures else "E0501"
+        message = "nothing is known of the opposite or the inverse of what has no bound"
+        raise AsrcError(diagnostic(code, message, term.span, help="compare the figure by itself"))
 
 
 def _dimension(term: Arithmetic, left: str, right: str) -> str:
@@ -94,6 +109,7 @@ def _dimension(term: Arithmetic, left: str, right: str) -> str:
 
 
 def article(dimension: str) -> str:
+    """A dimension in words: `a time`."""
     return "a plain number" if dimension == "number" else f"a {dimension}"
 
 
@@ -101,11 +117,16 @@ def article(dimension: str) -> str:
 
 
 def measure(facts: Facts, wanted: Measure) -> Amount:
-    if wanted.figure not in _FIGURES:
-        help = did_you_mean(wanted.figure, _FIGURES) or f"figures are {', '.join(_FIGURES)}"
-        message = f"there is no figure `{wanted.figure}`"
-        raise AsrcError(diagnostic("E0101", message, wanted.span, help=help))
+    """A figure of a graph. Raises AsrcError E0101, E0206, E0803, as `evaluate`."""
+    check_figure(wanted.figure, wanted.span)
     return _FIGURES[wanted.figure](facts, wanted)
+
+
+def check_figure(name: str, span: Span | None) -> None:
+    """Raises AsrcError E0101 for a name that is no figure."""
+    if name not in _FIGURES:
+        help = did_you_mean(name, _FIGURES) or f"figures are {', '.join(_FIGURES)}"
+        raise AsrcError(diagnostic("E0101", f"there is no figure `{name}`", span, help=help))
 
 
 def chosen(graph: Graph, wanted: Measure) -> list[str]:

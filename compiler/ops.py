@@ -20,7 +20,8 @@ REQUIRED: Final = object()
 class Option:
     """One option.
 
-    `kind` is int, real, bool, time, rate, span (a time or a count), choice, dims or type.
+    `kind` is int, real, bool, time, rate, span (a time or a count), choice, dims or type. Numbers
+    are at least `low` and less than `below`.
     """
 
     kind: str
@@ -52,6 +53,9 @@ def _int(default: object = REQUIRED, low: int = 1) -> Option:
 
 
 _BIAS = Option("bool", True)
+_FACTOR = Option("int", low=1, below=4097)
+_EPS = Option("real", Fraction(1, 10**5), 0)
+"""What is added to a variance or mean square, the same on every backend."""
 MASKS: Final = ("full", "causal", "chunk", "limited")
 
 _TABLE = [
@@ -123,10 +127,12 @@ _TABLE = [
     Op(
         "stride",
         "keep the last frame of each slot of `factor` frames",
-        options={"factor": _int()},
+        options={"factor": _FACTOR},
         framewise=False,
     ),
-    Op("upsample", "repeat each frame `factor` times", options={"factor": _int()}, framewise=False),
+    Op(
+        "upsample", "repeat each frame `factor` times", options={"factor": _FACTOR}, framewise=False
+    ),
     Op("lattice", "a frame as a joint sees it: against every label", surface=False),
     # linear
     Op(
@@ -182,17 +188,17 @@ _TABLE = [
     Op(
         "layernorm",
         "normalise the features of a frame, learned scale and shift",
-        options={"eps": Option("real", None, 0)},
+        options={"eps": _EPS},
     ),
     Op(
         "rmsnorm",
         "divide by the root mean square, learned scale",
-        options={"eps": Option("real", None, 0)},
+        options={"eps": _EPS},
     ),
     Op(
         "batchnorm",
         "normalise each feature by running statistics, learned scale and shift",
-        options={"eps": Option("real", None, 0)},
+        options={"eps": _EPS},
     ),
     Op(
         "slice",

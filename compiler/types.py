@@ -26,18 +26,24 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Label:
+    """Tick `i` is the `i`-th emitted label; it has no time."""
+
     def __str__(self) -> str:
         return "label"
 
 
 @dataclass(frozen=True, slots=True)
 class Static:
+    """Known for a whole utterance."""
+
     def __str__(self) -> str:
         return "static"
 
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
+    """Every frame of `frames` against every label."""
+
     frames: Stream
 
     def __str__(self) -> str:
@@ -69,7 +75,7 @@ class Type:
 
     `dims` are feature axes, channels first (`[64, 40]` is 64 channels of 40 bands); `taps` is the
     number of frames that a window holds, else `None`. `elem` is `real`, `token` (an integer below
-    `vocab`) or `flag`.
+    `vocab`) or `flag`; one number a frame is `[1]`, whatever its element.
     """
 
     dims: tuple[int, ...]

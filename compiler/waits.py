@@ -67,8 +67,7 @@ def describe(facts: Facts, node: Node) -> str:
             return "attention over the whole utterance"
         case "window" | "ahead":
             reach = _reach(node)
-            chunk = " in its chunk" if attrs.get("in_chunk") else ""
-            return f"`{_tail(node)}` reads {_count(reach, 'frame')} ahead{chunk}"
+            return f"`{_tail(node)}` reads {_count(reach, 'frame')} ahead{_clip(node)}"
         case "stride":
             return f"stride({attrs['factor']}) waits for the last frame of its slot"
         case "upsample":
@@ -76,6 +75,12 @@ def describe(facts: Facts, node: Node) -> str:
         case "mean" | "max":
             return f"`{node.op}` over the whole utterance"
     return f"`{node.op}`"
+
+
+def _clip(node: Node) -> str:
+    if not node.attrs.get("in_chunk"):
+        return ""
+    return " in its chunk" if node.attrs["chunk"] else "; no `mask` sets its chunk"
 
 
 def _frames(context: object) -> str:
@@ -215,7 +220,7 @@ def _fixes(question: Question, right: list[Row], chunked: list[Row]) -> tuple[st
         )
     if clipped is not None:
         verb = "stops" if len(firsts) == 1 else "stop"
-        texts = (window_text(_name(node), node, in_chunk=True) for node in firsts)
+        texts = (_clipped_text(node, chunk) for node in firsts)
         found.append(f"{_joined(texts)} {verb} at the chunk edge: {clipped}")
     return tuple(found)
 
@@ -226,6 +231,13 @@ def _joined(texts: Iterable[str]) -> str:
 
 def _name(node: Node) -> str:
     return _tail(node).partition("[")[0]
+
+
+def _clipped_text(node: Node, chunk: Quantity) -> str:
+    """The window stopped at its chunk; what sets the chunk, where it is written so already."""
+    if node.attrs["in_chunk"]:
+        return f"mask({node.path}, chunk={chunk})"
+    return window_text(_name(node), node, in_chunk=True)
 
 
 def _causal(node: Node) -> Node:

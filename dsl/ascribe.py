@@ -58,9 +58,9 @@ class Ascriptions(Evaluator):
         clock = self._clock(written, scope, like)
         dims = tuple(self.whole(d.value, scope, "a dimension", 1) for d in written.dims)
         if kind == "token":
-            return Type((), clock, elem="token", vocab=_only(dims, written))
+            return Type((1,), clock, elem="token", vocab=_only(dims, written))
         if kind == "flag":
-            return Type((), clock, elem="flag")
+            return Type((1,), clock, elem="flag")
         taps = None if written.taps is None else self.whole(written.taps, scope, "taps", 1)
         return Type(dims or (1,), clock, taps)
 
@@ -77,7 +77,7 @@ class Ascriptions(Evaluator):
         if written.by is not None:
             length = self.whole(written.by, scope, "the length of a phrase", 1)
         return Type(
-            (), Finite(axis, length, self._catalogue(written, scope)), elem="token", vocab=vocab
+            (1,), Finite(axis, length, self._catalogue(written, scope)), elem="token", vocab=vocab
         )
 
     def _catalogue(self, written: syntax.TypeExpr, scope: Scope) -> Finite:

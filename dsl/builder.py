@@ -12,7 +12,7 @@ from ..compiler.budgets import Budget
 from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ..compiler.facts.params import LEARNED
 from ..compiler.facts.rule_error import RuleError
-from ..compiler.facts.shape import RULES, explain_refusal
+from ..compiler.facts.shape import explain_refusal, rule_type
 from ..compiler.graph import Attr, Graph, Node, Scope
 from ..compiler.ops import OPS
 from ..compiler.source import Span
@@ -111,7 +111,7 @@ class Builder:
 
     def _type(self, node: Node) -> Type | None:
         try:
-            return RULES[node.op](node, [self.types.get(p) for p in node.inputs])
+            return rule_type(node, [self.types.get(p) for p in node.inputs])
         except RuleError as error:
             raise AsrcError(explain_refusal(self.nodes, node, error)) from None
 

@@ -204,7 +204,7 @@ class Calls(Evaluator):
             raise AsrcError(
                 diagnostic(
                     "E0106",
-                    f"`{block.name.name}` takes {len(formals)} arguments",
+                    f"`{block.name.name}` takes {_counted(len(formals))}",
                     arg.span,
                 ).at(block.name.span, "declared here")
             )
@@ -262,6 +262,10 @@ class Calls(Evaluator):
             )
         instance.first = instance.first or prefix
         return found
+
+
+def _counted(arguments: int) -> str:
+    return "1 argument" if arguments == 1 else f"{arguments or 'no'} arguments"
 
 
 def _missing_arguments(block: syntax.Block, missing: list[str], span: Span) -> Diagnostic:

@@ -13,7 +13,7 @@ from ..compiler.units import Quantity
 from . import syntax
 from .arithmetic import combine, literal, negate
 from .evaluator import Evaluator
-from .modules import standard_home
+from .modules import standard_block
 from .options import weight_options
 from .scope import Place, Scope
 from .time import Timed
@@ -23,6 +23,12 @@ _OPS = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
 WORDS = ("true", "false")
 SPECIAL = ("repeat", "residual", "along", "switch", "split")
 """Stages that are syntax rather than operators."""
+
+_ELSEWHERE = {
+    "linear": "dense", "affine": "dense", "fc": "dense", "silu": "swish", "subsample": "stride",
+    "downsample": "stride", "reshape": "flatten", "batch_norm": "batchnorm",
+}  # fmt: skip
+"""What other toolkits call our operators, where the spelling is no help."""
 
 
 class Expressions(Timed, Evaluator):
@@ -140,9 +146,17 @@ class Expressions(Timed, Evaluator):
 
 
 def unknown_name(name: str, span: Span, known: Sequence[str]) -> Diagnostic:
-    home = standard_home(name)
-    help = f"`use {home} ({name})` brings it in" if home else did_you_mean(name, known)
+    help = _standard_help(name) or did_you_mean(_ELSEWHERE.get(name.lower(), name), known)
     return diagnostic("E0101", f"nothing is called `{name}` here", span, help=help)
+
+
+def _standard_help(name: str) -> str:
+    """How to bring in the standard block that is meant by `Lstm`, `lstm` or `std.rnn.Lstm`."""
+    found = standard_block(name.rpartition(".")[2])
+    if found is None:
+        return ""
+    home, block = found
+    return f"`use {home} ({block})` brings {'it in' if block == name else f'in `{block}`'}"
 
 
 def _check_later_constant(expr: syntax.Name, scope: Scope) -> None:

@@ -125,7 +125,7 @@ def reserved_word(s: Situation) -> Diagnostic | None:
     if s.found.text == "t" and "INT" in s.expected:
         help = "write `x[t-1]` for a frame, `x[t-2..t]` for a window"
         return s.error("`t` stands only in the brackets after a stream", help)
-    if s.found.text in ("in", "out", "t") and "NAME" in s.expected:
+    if s.found.text in ("in", "out", "t") and "NAME" in s.expected and "INT" not in s.expected:
         return s.error(f"{s.found.shown} is a word of the language", "choose another name")
     return None
 
@@ -186,6 +186,15 @@ def not_a_stage(s: Situation) -> Diagnostic | None:
     return None
 
 
+def applied_stage(s: Situation) -> Diagnostic | None:
+    """`x |> dense(8)(y)`: what comes through the pipe is the input already."""
+    pair = "".join(lexeme.text for lexeme in (s.near(-1), s.found) if lexeme)
+    if pair == ")(" and "PIPE" in s.expected:
+        help = "without the pipe, `dense(8)(x, y)` takes several; or give the result a name"
+        return s.error("a stage after `|>` has its input already", help)
+    return None
+
+
 def stray_closer(s: Situation) -> Diagnostic | None:
     if s.found and s.found.text in CLOSERS and s.opener is None:
         return s.error(f"{s.found.shown} closes nothing", "remove it, or open it before")
@@ -216,7 +225,7 @@ def late_type(s: Situation) -> Diagnostic | None:
 CHECKS: tuple[Callable[[Situation], Diagnostic | None], ...] = (
     unclosed_string, unknown_unit, spaced_unit, foreign_letter, bare_point, declaration_inside,
     nothing_declared, foreign_word, colon_for_brace, slice_colon, wrong_equals, stray_closer,
-    foreign_mark, index_without_t, not_a_stage, unclosed_bracket, late_type,
+    foreign_mark, index_without_t, not_a_stage, applied_stage, unclosed_bracket, late_type,
     reserved_word,
 )  # fmt: skip
 

@@ -105,12 +105,13 @@ def _no_block(use: syntax.Use, name: syntax.Ident, known: Iterable[str]) -> Diag
     return diagnostic("E0108", message, name.span, help=help)
 
 
-def standard_home(block: str) -> str | None:
-    """The standard module that has a block of this name."""
-    declaration = re.compile(rf"^block {re.escape(block)}\b", re.MULTILINE)
+def standard_block(name: str) -> tuple[str, str] | None:
+    """The standard module and the block in it that a name means, in whatever letter case."""
+    declaration = re.compile(rf"^block ({re.escape(name)})\b", re.MULTILINE | re.IGNORECASE)
     for stem, file in _standard_files().items():
-        if declaration.search(file.read_text(encoding="utf-8")):
-            return f"std.{stem}"
+        found = declaration.search(file.read_text(encoding="utf-8"))
+        if found:
+            return f"std.{stem}", found[1]
     return None
 
 

@@ -14,7 +14,6 @@ from ..compiler.units import Quantity
 from . import syntax
 from .values import Missing, Symbol, Value, describe, show_number
 
-MAX_FACTOR = 4096
 MAX_INT = 2**31 - 1
 
 
@@ -44,7 +43,7 @@ def _real(name: str, option: Option, value: Fraction, span: Span) -> Fraction:
 
 def _int(name: str, option: Option, value: Fraction, span: Span) -> int:
     low = 0 if option.low is None else option.low
-    high = MAX_FACTOR if name == "factor" else MAX_INT
+    high = MAX_INT if option.below is None else option.below - 1
     if value.denominator != 1:
         raise AsrcError(
             _refuse("E0106", f"`{name}` is a whole number, not {show_number(value)}", span)

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from ..compiler.budgets import Arithmetic, Budget, Literal, Measure, Term
 from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.measure import check_figure
 from ..compiler.nearest import did_you_mean
 from ..compiler.units import Quantity
 from . import syntax
@@ -14,7 +15,6 @@ from .arithmetic import literal
 from .selectors import selector
 from .values import Missing, Value
 
-FIGURES = ("params", "weights", "lookahead", "state", "macs", "period")
 VARIANTS = {"state": ("frame", "step")}
 
 
@@ -51,6 +51,11 @@ def _term(expr: syntax.Expr, constants: Mapping[str, Value]) -> Term:
     )
 
 
+def _variants(figure: str) -> str:
+    known = VARIANTS.get(figure)
+    return f"there are {' and '.join(f'`{word}`' for word in known)}" if known else ""
+
+
 def _name(expr: syntax.Name, constants: Mapping[str, Value]) -> Term:
     value = constants.get(expr.name)
     if isinstance(value, Missing):
@@ -59,26 +64,14 @@ def _name(expr: syntax.Name, constants: Mapping[str, Value]) -> Term:
         return Literal(value.value, value.dimension, expr.span)
     if isinstance(value, Fraction):
         return Literal(value, "number", expr.span)
-    _check_figure(expr)
+    check_figure(expr.name, expr.span)
     return Measure(expr.name, None, None, expr.span)
-
-
-def _check_figure(name: syntax.Name) -> None:
-    if name.name not in FIGURES:
-        raise AsrcError(
-            diagnostic(
-                "E0101",
-                f"there is no figure `{name.name}`",
-                name.span,
-                help=did_you_mean(name.name, FIGURES) or f"figures are {', '.join(FIGURES)}",
-            )
-        )
 
 
 def _measure(expr: syntax.Call) -> Measure:
     callee = expr.callee
     assert isinstance(callee, syntax.Name)
-    _check_figure(callee)
+    check_figure(callee.name, callee.span)
     if not 1 <= len(expr.args) <= 2 or any(a.name is not None for a in expr.args):
         raise AsrcError(diagnostic("E0106", f"`{callee.name}` takes a selection", expr.span))
     chosen = selector(expr.args[0].value)
@@ -92,7 +85,7 @@ def _measure(expr: syntax.Call) -> Measure:
                     "E0106",
                     f"`{callee.name}` has no variant `{variant}`",
                     expr.args[1].span,
-                    help=did_you_mean(variant, known),
+                    help=did_you_mean(variant, known) or _variants(callee.name),
                 )
             )
     return Measure(callee.name, chosen, variant, expr.span)

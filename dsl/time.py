@@ -18,6 +18,10 @@ MAX_REACH = 1 << 16
 """The furthest frame that `t-k` may name."""
 
 
+def _at(offset: int) -> str:
+    return f"t{offset:+d}" if offset else "t"
+
+
 class Timed(Evaluator):
     """Shifts and windows, with recurrences left open until their name is bound."""
 
@@ -74,18 +78,25 @@ class Timed(Evaluator):
     def _window(self, expr: syntax.Window, scope: Scope, source: Ref | None) -> dict[str, Attr]:
         first = self._offset(expr.first, scope, source)
         last = self._offset(expr.last, scope, source)
-        by = 1 if expr.dilation is None else self.whole(expr.dilation, scope, "`by`", 1)
+        by = 1 if expr.dilation is None else self._step(expr.dilation, scope, source)
         if first % by or last % by:
             raise AsrcError(
                 diagnostic(
                     "E0207",
-                    f"the window t{first:+d}..t{last:+d} does not step by {by}",
+                    f"the window {_at(first)}..{_at(last)} does not step by {by}",
                     expr.span,
                     help="both ends must be multiples of `by`",
                 )
             )
         clip = self._clip(expr)
         return {"past": -first // by, "future": last // by, "by": by, "in_chunk": clip}
+
+    def _step(self, expr: syntax.Expr, scope: Scope, source: Ref | None) -> int:
+        """Frames between the taps of a window; a time is converted as in an offset."""
+        value = self.value(expr, scope, Place("?"))
+        if isinstance(value, Quantity) and value.dimension == "time" and value.value > 0:
+            return int(self._frames(value, source, expr.span))
+        return self.whole(expr, scope, "`by`", 1)
 
     def _clip(self, expr: syntax.Window) -> bool:
         if expr.clip is None:
@@ -121,7 +132,9 @@ class Timed(Evaluator):
     def _frames(self, value: Quantity, source: Ref | None, span: Span) -> Fraction:
         kind = self.type_of(source) if source is not None else None
         if value.dimension != "time" or kind is None or not isinstance(kind.clock, Stream):
-            raise AsrcError(diagnostic("E0206", f"{value} is no number of frames here", span))
+            help = "a recurrence has no period yet: count frames" if source is None else ""
+            message = f"{value} is no number of frames here"
+            raise AsrcError(diagnostic("E0206", message, span, help=help))
         frames = value.value / kind.clock.period
         if frames.denominator == 1:
             return frames

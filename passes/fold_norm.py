@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from fractions import Fraction
+from typing import Any, ClassVar, cast
 
-from ..compiler.epsilon import epsilon
 from ..compiler.facts import Facts
 from ..compiler.facts.gates import infer_gates
 from ..compiler.graph import Graph, Node
@@ -73,7 +73,7 @@ def _scale_outputs(before: Node, norm: Node, weights: dict[str, Any]) -> None:
     import numpy as np
 
     scale, shift, mean, variance = _taken(weights, norm.path, _BATCHNORM)
-    scale = scale / np.sqrt(variance + epsilon(norm))
+    scale = scale / np.sqrt(variance + float(cast(Fraction, norm.attrs["eps"])))
     weight = weights[f"{before.path}.weight"]
     width = weight.shape[:-1] if before.op == "depthwise" else weight.shape[:1]
     bias = weights.get(f"{before.path}.bias", np.zeros(width))

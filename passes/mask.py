@@ -23,7 +23,7 @@ from ..compiler.select import select
 from ..compiler.spec import OptionError
 from ..compiler.types import Label as LabelClock
 from ..compiler.types import Stream, Type
-from ..compiler.units import Quantity
+from ..compiler.units import Quantity, format_time
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,11 @@ def _misaligned(first: Node, size: Quantity, then: Node, other: Quantity) -> Dia
         for node, length in ((then, other), (first, size))
         if node.span is not None
     ]
+    twice = format_time(2 * min(size.value, other.value))
     return Diagnostic(
         "W0311",
         f"chunks of {size} at `{first.path}` and of {other} at `{then.path}` do not line up",
         tuple(labels),
         ("look-ahead and state then repeat only after a common multiple of both",),
-        (f"let one be a multiple of the other, such as {min(size.value, other.value) * 2000}ms",),
+        (f"let one be a multiple of the other, such as {twice}",),
     )

@@ -32,7 +32,7 @@ def ms(value: int | Fraction) -> Quantity:
 
 
 def words(vocab: int) -> Type:
-    return Type((), Label(), elem="token", vocab=vocab)
+    return Type((1,), Label(), elem="token", vocab=vocab)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import asrc
 from asrc.cli.main import cli
 from asrc.compiler.ops import OPS, SURFACE, Op, Option
 from asrc.compiler.source import Source
+from asrc.compiler.units import format_number
 from asrc.dsl.check import check_model, read_model
 from asrc.dsl.format import format_source
 
@@ -79,13 +81,36 @@ def _operator_page() -> str:
 def _operator_row(op: Op) -> str:
     low, high = op.inputs
     inputs = str(low) if low == high else f"{low} to {high}" if high else f"{low} or more"
-    options = ", ".join(_option(name, option) for name, option in op.options.items())
+    options = "; ".join(_option(name, option) for name, option in op.options.items())
     return f"| `{op.name}` | {inputs} | {options} | {op.doc} |\n"
 
 
+KINDS = {
+    "int": "whole number",
+    "real": "number",
+    "bool": "true or false",
+    "time": "time",
+    "rate": "rate",
+    "span": "time or count",
+}
+
+
+def _takes(option: Option) -> str:
+    """What may be written for an option: `number, at least 0, below 1`."""
+    bounds = [f"at least {option.low}"] if option.low is not None else []
+    bounds += [f"below {option.below}"] if option.below is not None else []
+    return ", ".join([KINDS.get(option.kind) or ", ".join(option.choices), *bounds])
+
+
 def _option(name: str, option: Option) -> str:
+    return f"{_default(name, option)} ({_takes(option)})"
+
+
+def _default(name: str, option: Option) -> str:
     if option.required:
         return f"`{name}`"
     is_word = isinstance(option.default, bool) or option.default is None
+    if isinstance(option.default, Fraction):
+        return f"`{name}={format_number(option.default)}`"
     shown = str(option.default).lower() if is_word else option.default
     return f"`{name}={shown}`"

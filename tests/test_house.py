@@ -53,7 +53,8 @@ def python_files() -> list[Path]:
 def in_package(path: Path) -> bool:
     """Whether a file belongs into the wheel: the rooms, the models, and the root's own modules."""
     room = path.parts[0]
-    return room in {*FLOORS, "models"} or (path.suffix == ".py" and len(path.parts) == 1)
+    at_root = len(path.parts) == 1 and (path.suffix == ".py" or path.name == "py.typed")
+    return room in {*FLOORS, "models"} or at_root
 
 
 # --- imports ---------------------------------------------------------------------------------

@@ -17,10 +17,12 @@ Types = Sequence[Type | None]
 
 
 def positions_type(node: Node, ins: Types) -> Type | None:
+    """`[n]` over the axis `offset`, as long as the attention that reads it sees far."""
     return Type((cast(int, node.attrs["n"]),), Finite("offset", None, STATIC))
 
 
 def attend_type(node: Node, ins: Types) -> Type | None:
+    """Values as wide as those attended to, on the clock of the queries."""
     q, k, v = ins[:3]
     if q is None or k is None or v is None:
         return None
@@ -100,6 +102,7 @@ def _check_clocks(node: Node, q: Type, k: Type) -> None:
 
 def _check_mask(node: Node, q: Type, k: Type) -> None:
     mask, same = node.attrs["mask"], q.clock == k.clock
+    _check_context(node)
     if mask == "chunk" and node.attrs["chunk"] is None:
         raise RuleError("E0106", "a chunk mask needs `chunk=`", help="for example `chunk=320ms`")
     if isinstance(q.clock, Label) and same:
@@ -111,6 +114,25 @@ def _check_mask(node: Node, q: Type, k: Type) -> None:
             context_frames(node, name, q.clock)
     if mask == "chunk" and not (isinstance(q.clock, Stream) and same):
         raise RuleError("E0204", "a chunk mask needs a stream of frames that attends to itself")
+
+
+_TAKES = {
+    "full": frozenset[str](),
+    "causal": frozenset({"left"}),
+    "chunk": frozenset({"chunk", "left"}),
+    "limited": frozenset({"left", "right"}),
+}
+"""The lengths that each mask takes."""
+
+
+def _check_context(node: Node) -> None:
+    """A length that the mask has no use for would be read past."""
+    mask = cast(str, node.attrs["mask"])
+    for name, meant in (("chunk", "chunk"), ("right", "limited"), ("left", "causal")):
+        if node.attrs[name] is not None and name not in _TAKES[mask]:
+            raise RuleError(
+                "E0106", f"a {mask} mask takes no `{name}=`", help=f"`mask={meant}` does"
+            )
 
 
 def _check_label_mask(node: Node) -> None:

@@ -87,6 +87,7 @@ def stream_of(node: Node, x: Type) -> Stream:
 
 
 def logmel_type(node: Node, ins: Types) -> Type | None:
+    """`[channels] @ samples` to `[channels, bins] @ hop`; one channel has no axis."""
     (x,) = ins
     if x is None:
         return None
@@ -98,14 +99,25 @@ def logmel_type(node: Node, ins: Types) -> Type | None:
                 "E0204",
                 f"{name}={format_time(length)} is not a whole number of samples"
                 f" at {format_period(clock.period)}",
+                help=_whole_help(clock),
                 slots={0: str(x)},
             )
     if window < hop:
-        raise RuleError("E0204", f"window {format_time(window)} < hop {format_time(hop)}")
+        raise RuleError(
+            "E0207",
+            f"a window of {format_time(window)} is shorter than its hop of {format_time(hop)}",
+            help="no frame would see the samples between",
+        )
     _check_bands(node, clock)
     bins = cast(int, node.attrs["bins"])
-    channels = () if x.dims in ((), (1,)) else x.dims
+    channels = () if x.dims == (1,) else x.dims
     return Type((*channels, bins), Stream(hop))
+
+
+def _whole_help(clock: Stream) -> str:
+    """The shortest time of whole milliseconds that is whole samples too: 10ms at 44.1kHz."""
+    least = Fraction(clock.period * 1000).numerator
+    return f"multiples of {least}ms are whole" if least > 1 else ""
 
 
 def _check_bands(node: Node, clock: Stream) -> None:
@@ -116,7 +128,7 @@ def _check_bands(node: Node, clock: Stream) -> None:
         raise RuleError(
             "E0207",
             f"bands from {low} to {high} do not fit a stream at {format_period(clock.period)}",
-            help=f"stay below half the sample rate, {half}",
+            help=f"`low` is below `high`, and `high` at most half the sample rate, {half}",
         )
 
 
@@ -131,6 +143,7 @@ def _timed(node: Node, x: Type) -> None:
 
 
 def refuse_label_future(x: Type, frames: int) -> None:
+    """E0307 for what reads `frames` labels ahead."""
     if isinstance(x.clock, Label) and frames > 0:
         raise RuleError(
             "E0307",
@@ -161,6 +174,7 @@ def _check_initial(ins: Types) -> None:
 
 
 def shift_type(node: Node, ins: Types) -> Type | None:
+    """`delay` and `ahead`: the type of what is shifted."""
     x = ins[0]
     if x is None:
         return None
@@ -172,6 +186,7 @@ def shift_type(node: Node, ins: Types) -> Type | None:
 
 
 def window_type(node: Node, ins: Types) -> Type | None:
+    """`[dims]` to `[dims; past + future + 1]`."""
     x = ins[0]
     if x is None:
         return None
@@ -180,7 +195,11 @@ def window_type(node: Node, ins: Types) -> Type | None:
     past, future = (cast(int, node.attrs[n]) for n in ("past", "future"))
     refuse_label_future(x, future)
     if past + future < 0:
-        raise RuleError("E0207", f"the window t{-past:+d}..t{future:+d} is empty")
+        raise RuleError(
+            "E0207",
+            f"the window t{-past:+d}..t{future:+d} is empty",
+            help="the oldest frame comes first",
+        )
     if x.taps is not None:
         raise RuleError(
             "E0207",
@@ -189,7 +208,7 @@ def window_type(node: Node, ins: Types) -> Type | None:
         )
     if isinstance(x.clock, Stream):
         whole_chunk(node, x.clock)
-    return replace(x, taps=past + future + 1, elem="real")
+    return replace(x, taps=past + future + 1)
 
 
 def whole_chunk(node: Node, clock: Stream) -> None:
@@ -211,6 +230,7 @@ def _approximate(frames: Fraction) -> str:
 
 
 def stride_type(node: Node, ins: Types) -> Type | None:
+    """`@ p` to `@ p * factor`."""
     (x,) = ins
     if x is None:
         return None
@@ -218,6 +238,7 @@ def stride_type(node: Node, ins: Types) -> Type | None:
 
 
 def upsample_type(node: Node, ins: Types) -> Type | None:
+    """`@ p` to `@ p / factor`."""
     (x,) = ins
     if x is None:
         return None
@@ -225,11 +246,13 @@ def upsample_type(node: Node, ins: Types) -> Type | None:
 
 
 def lattice_type(node: Node, ins: Types) -> Type | None:
+    """`@ p` to `@ p x label`."""
     (x,) = ins
     return None if x is None else replace(x, clock=Lattice(stream_of(node, x)))
 
 
 def unfold_type(node: Node, ins: Types) -> Type | None:
+    """`[..., bands]` to `[..., size] over axis`; bands that fill no piece are left out."""
     (x,) = ins
     if x is None:
         return None
@@ -254,6 +277,7 @@ def _inner(node: Node, x: Type) -> Finite:
 
 
 def collect_type(node: Node, ins: Types) -> Type | None:
+    """`[dims] over axis(k)` to `[dims; k]` on the outer clock."""
     (x,) = ins
     if x is None:
         return None
@@ -264,11 +288,13 @@ def collect_type(node: Node, ins: Types) -> Type | None:
 
 
 def pick_type(node: Node, ins: Types) -> Type | None:
+    """`first` and `last`: the type of an entry, on the outer clock."""
     (x,) = ins
     return None if x is None else replace(x, clock=_inner(node, x).outer)
 
 
 def reduce_type(node: Node, ins: Types) -> Type | None:
+    """`mean` and `max`: of an inner axis on the outer clock; of a whole stream static."""
     (x,) = ins
     if x is None:
         return None
@@ -280,6 +306,7 @@ def reduce_type(node: Node, ins: Types) -> Type | None:
 
 
 def append_type(node: Node, ins: Types) -> Type | None:
+    """`over axis(k)` to `over axis(k + 1)`."""
     x, entry = ins
     if x is None or entry is None:
         return x

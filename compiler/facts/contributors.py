@@ -35,10 +35,9 @@ def contributors(graph: Graph, timing: Timing, path: str) -> list[Contribution]:
 
 def _critical(graph: Graph, timing: Timing, path: str, i: int) -> list[Contribution]:
     found: list[Contribution] = []
-    looped = frozenset[str]().union(*graph.cycles)
     while True:
         end = (i + 1) * timing.needs[path].period
-        step = _latest_read(graph, timing, looped, path, i)
+        step = _latest_read(graph, timing, path, i)
         if step is None:
             return found
         source, j = step
@@ -48,9 +47,7 @@ def _critical(graph: Graph, timing: Timing, path: str, i: int) -> list[Contribut
         path, i = source, j
 
 
-def _latest_read(
-    graph: Graph, timing: Timing, looped: frozenset[str], path: str, i: int
-) -> tuple[str, int] | None:
+def _latest_read(graph: Graph, timing: Timing, path: str, i: int) -> tuple[str, int] | None:
     """The input frame that frame `i` waits for the longest.
 
     Of inputs that are ready together, one from outside a recurrence: a path round and round the
@@ -62,7 +59,7 @@ def _latest_read(
         if reads is None or need is None:
             continue
         j = int(reads.last(i))
-        wait = need.ready(j), source not in looped
+        wait = need.ready(j), source not in graph.looped
         if best is None or wait > best[0]:
             best = (wait, source, j)
     return None if best is None else best[1:]

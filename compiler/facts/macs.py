@@ -141,7 +141,3 @@ def _cost(macs: int | None, out: Type, demand: Demand) -> Cost:
     if isinstance(base, Label):
         return Cost(label=each)
     return Cost(joint=each) if isinstance(base, Lattice) else Cost(utterance=each)
-
-
-def total(costs: Mapping[str, Cost]) -> Cost:
-    return sum(costs.values(), Cost())

@@ -184,6 +184,7 @@ def join(needs: list[Need] | tuple[Need, ...]) -> Need:
 
 
 def best_of(left: Need, right: Need) -> Need:
+    """Ready when the first of two inputs is, phase by phase."""
     return _combine([left, right], min)
 
 

@@ -106,4 +106,5 @@ def infer_params(graph: Graph, types: Mapping[str, Type]) -> Mapping[str, Shapes
 
 
 def count(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many numbers parameters of these shapes hold."""
     return sum(prod(shape) for shape in shapes.values())

@@ -93,10 +93,6 @@ class Site:
 Rule = Callable[[Site], Reads]
 
 
-def _same(site: Site) -> Reads:
-    return SAME
-
-
 def _inner(site: Site) -> bool:
     return isinstance(site.source.clock, Finite)
 

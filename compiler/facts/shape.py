@@ -26,38 +26,21 @@ def int_attr(node: Node, name: str) -> int:
     return cast(int, node.attrs[name])
 
 
-def _same(node: Node, ins: Types) -> Type | None:
-    return ins[0]
-
-
 def _elementwise(node: Node, ins: Types) -> Type | None:
     (x,) = ins
-    _need_real(node, ins)
     return x
 
 
-def _need_real(node: Node, ins: Types) -> None:
-    for slot, x in enumerate(ins):
-        if x is not None and x.elem == "token":
-            raise RuleError(
-                "E0207",
-                f"`{node.op}` works on numbers, this is {x.shape_text()}",
-                help="`embed(n)` turns a token into n numbers",
-                slots={slot: x.shape_text()},
-            )
-
-
 def _binary(node: Node, ins: Types) -> Type | None:
-    _need_real(node, ins)
     left, right = ins
     if left is None or right is None:
         return left or right
     clock = clocks.join(ins)
     if left.dims == right.dims and left.taps == right.taps:
-        return replace(left, clock=clock, elem="real")
+        return replace(left, clock=clock)
     for wide, narrow in ((left, right), (right, left)):
         if _broadcasts(narrow, wide):
-            return replace(wide, clock=clock, elem="real")
+            return replace(wide, clock=clock)
     raise RuleError(
         "E0201",
         f"{left.shape_text()} and {right.shape_text()} do not fit element by element",
@@ -75,7 +58,6 @@ def _broadcasts(narrow: Type, wide: Type) -> bool:
 
 
 def _dense(node: Node, ins: Types) -> Type | None:
-    _need_real(node, ins)
     known = [x for x in ins if x is not None]
     if int_attr(node, "groups") > 1:
         _check_groups(node, known)
@@ -96,7 +78,6 @@ def _check_groups(node: Node, known: Sequence[Type]) -> None:
 
 
 def _concat(node: Node, ins: Types) -> Type | None:
-    _need_real(node, ins)
     known = [x for x in ins if x is not None]
     if len(known) < len(ins):
         return None
@@ -136,7 +117,9 @@ def _slice(node: Node, ins: Types) -> Type | None:
     (x,) = ins
     if x is None:
         return None
-    parts = int_attr(node, "parts")
+    parts, index = int_attr(node, "parts"), int_attr(node, "index")
+    if index >= parts:
+        raise RuleError("E0207", f"there is no part {index} of {parts}, counting from zero")
     if x.dims[0] % parts:
         raise RuleError(
             "E0207",
@@ -179,7 +162,6 @@ def _convf(node: Node, ins: Types) -> Type | None:
     (x,) = ins
     if x is None:
         return None
-    _need_real(node, ins)
     if len(x.dims) > 2:
         raise RuleError("E0207", f"`convf` takes [bands] or [channels, bands], not {x}")
     channels, bands = ((1, *x.dims) if len(x.dims) == 1 else x.dims)[-2:]
@@ -298,6 +280,30 @@ RULES: dict[str, Rule] = {
 }
 
 
+ANY_ELEMENT = frozenset(
+    "delay ahead stride upsample lattice present embed last first append switch".split()
+)
+"""Operators that take tokens and flags as they are; to all others a flag is the number 0 or 1."""
+
+
+def rule_type(node: Node, ins: Types) -> Type | None:
+    """One value's type by its operator's rule. Raises RuleError."""
+    return RULES[node.op](node, ins if node.op in ANY_ELEMENT else _numbers(node, ins))
+
+
+def _numbers(node: Node, ins: Types) -> Types:
+    """The inputs as numbers, which tokens are not."""
+    for slot, x in enumerate(ins):
+        if x is not None and x.elem == "token":
+            raise RuleError(
+                "E0207",
+                f"`{node.op}` works on numbers, this is {x.shape_text()}",
+                help="`embed(n)` turns a token into n numbers",
+                slots={slot: x.shape_text()},
+            )
+    return [x if x is None or x.elem == "real" else replace(x, elem="real") for x in ins]
+
+
 def infer_types(graph: Graph) -> Mapping[str, Type]:
     """Every value's type. Raises AsrcError where a rule refuses or a recurrence stays open."""
     types: dict[str, Type | None] = dict.fromkeys(graph.nodes)
@@ -331,7 +337,7 @@ def _settle(graph: Graph, wave: tuple[str, ...], types: dict[str, Type | None]) 
 def type_of(graph: Graph, node: Node, ins: Types) -> Type | None:
     """One value's type; a refusal becomes a diagnostic at the value's own place."""
     try:
-        return RULES[node.op](node, ins)
+        return rule_type(node, ins)
     except RuleError as error:
         raise AsrcError(explain_refusal(graph.nodes, node, error)) from None
 

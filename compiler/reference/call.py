@@ -59,6 +59,9 @@ class Call:
     def count(self, name: str) -> int:
         return cast(int, self.node.attrs[name])
 
+    def real(self, name: str) -> float:
+        return float(cast(Fraction, self.node.attrs[name]))
+
     def frames_in(self, name: str, clock: Clock) -> int | None:
         """A time or count among the options, in frames of `clock`."""
         value = self.node.attrs[name]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..epsilon import epsilon
 from .call import Call, Rule, framewise
 from .elementwise import FUNCTIONS
 from .value import Array
@@ -30,19 +29,19 @@ def _layernorm(call: Call) -> Array:
     x, axes = call.data[0], _axes(call)
     centred = x - x.mean(axes, keepdims=True)
     variance = (centred**2).mean(axes, keepdims=True)
-    unit = centred / np.sqrt(variance + epsilon(call.node))
+    unit = centred / np.sqrt(variance + call.real("eps"))
     return np.asarray(unit * _per_feature(call, "weight") + _per_feature(call, "bias"))
 
 
 def _rmsnorm(call: Call) -> Array:
     x = call.data[0]
     power = (x**2).mean(_axes(call), keepdims=True)
-    return np.asarray(x / np.sqrt(power + epsilon(call.node)) * _per_feature(call, "weight"))
+    return np.asarray(x / np.sqrt(power + call.real("eps")) * _per_feature(call, "weight"))
 
 
 def _batchnorm(call: Call) -> Array:
     scale = _per_feature(call, "weight") / np.sqrt(
-        _per_feature(call, "variance") + epsilon(call.node)
+        _per_feature(call, "variance") + call.real("eps")
     )
     return (call.data[0] - _per_feature(call, "mean")) * scale + _per_feature(call, "bias")
 

@@ -39,11 +39,11 @@ def frames(b: Builder, path: str, *dims: int, clock: Clock = TEN_MS) -> str:
 
 
 def flag(b: Builder, path: str, clock: Clock = TEN_MS) -> str:
-    return b(path, "input", type=Type((), clock, elem="flag"))
+    return b(path, "input", type=Type((1,), clock, elem="flag"))
 
 
 def tokens(b: Builder, path: str, vocab: int = 7, clock: Clock | None = None) -> str:
-    return b(path, "input", type=Type((), clock or Label(), elem="token", vocab=vocab))
+    return b(path, "input", type=Type((1,), clock or Label(), elem="token", vocab=vocab))
 
 
 def noise(*shape: int, seed: int = 0) -> Array:

@@ -9,9 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from asrc.compiler.epsilon import epsilon
 from asrc.compiler.facts import Facts
-from asrc.compiler.graph import Node
 from asrc.compiler.ops import OPS
 from asrc.compiler.reference import RULES, evaluate, random_weights
 from asrc.compiler.types import Finite, Static, Type
@@ -151,10 +149,15 @@ def test_batchnorm_is_per_channel_and_cmvn_per_feature() -> None:
         assert found["m"][t, c, f] == pytest.approx(unit)
 
 
-def test_the_default_epsilon() -> None:
-    node = Node("x", "layernorm", ("y",), {"eps": None})
-    assert epsilon(node) == 1e-5
-    assert epsilon(node.with_attrs(eps=1)) == 1.0
+def test_norms_of_a_constant_frame_are_kept_finite_by_epsilon() -> None:
+    b = Builder()
+    x = frames(b, "x", 2)
+    b("small", "rmsnorm", x)
+    b("large", "rmsnorm", x, eps=Fraction(1))
+    found = run(b, x=[[0.001, 0.001]])
+    for name, eps in (("small", 1e-5), ("large", 1.0)):
+        wanted = 0.001 / math.sqrt(1e-6 + eps) * found.weights[f"{name}.weight"]
+        np.testing.assert_allclose(found[name][0], wanted)
 
 
 def test_softmax_and_its_logarithm() -> None:
@@ -305,7 +308,7 @@ def test_lengths_of_inner_axes_and_padding_to_their_size() -> None:
     clock = Finite("chars", 4, Finite("phrases", 3, Static()))
     tokens(b, "x", clock=clock)
     found = run(b, x=([[1, 2, 3], [4, 5, 6]], [3, 1]))
-    assert found["x"].tolist() == [[1, 2, 3, 0], [4, 0, 0, 0], [0] * 4]
+    assert found["x"][..., 0].tolist() == [[1, 2, 3, 0], [4, 0, 0, 0], [0] * 4]
     assert np.sum(found.present("x"), 1).tolist() == [3, 1, 0]
 
 

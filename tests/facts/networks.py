@@ -163,7 +163,7 @@ def attention(s: Sketch, x: str) -> str | None:
     if s.rng.random() < 0.02:
         mask = "full"
     attrs: dict[str, Attr] = {"mask": mask, "left": s.frames_or_time(x, 0, 7)}
-    if s.rng.random() < 0.05:
+    if s.rng.random() < 0.05 or mask == "full":
         attrs["left"] = None
     if mask == "limited":
         attrs["right"] = s.frames_or_time(x, 0, 3)

@@ -8,10 +8,12 @@ from fractions import Fraction
 
 import pytest
 
+from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts, macs, params, reads, shape
 from asrc.compiler.graph import Graph
 from asrc.compiler.ops import OPS, VIEWS
-from asrc.tests.builders import conformer, ms
+from asrc.compiler.types import Stream, Type
+from asrc.tests.builders import Builder, conformer, ms
 
 TABLES: dict[str, Collection[str]] = {
     "shape": shape.RULES,
@@ -29,6 +31,14 @@ def test_every_operator_has_a_row(table: str) -> None:
 
 def test_only_operators_that_read_other_frames_have_reads() -> None:
     assert [name for name in reads.RULES if OPS[name].framewise] == []
+
+
+def test_a_slice_is_one_of_its_parts() -> None:
+    b = Builder()
+    b("x", "input", type=Type((4,), Stream(Fraction(1, 100))))
+    graph = b.graph(out=b("y", "slice", "x", parts=2, index=2))
+    with pytest.raises(AsrcError, match=r"E0207.*no part 2 of 2"):
+        _ = Facts(graph).types
 
 
 def test_views_exist() -> None:

@@ -30,7 +30,7 @@ def dense(inputs: int, n: int) -> int:
 
 
 def test_the_recogniser_of_the_quantisers_runs_at_two_speeds() -> None:
-    """S8BQAT, GQ and the NNA's operators: an Lstm transducer (sizes of the language's study)."""
+    """S8BQAT, GQ and the NNA's operators: an LSTM transducer (sizes of the language's study)."""
     model, cell = load("rnnt"), 768
     assert [model.type(f"encoder.{x}") for x in ("x", "y")] == ["[64; 3] @ 30ms", "[768; 2] @ 60ms"]
     assert model.type("encoder") == "[640] @ 60ms"
@@ -50,7 +50,7 @@ def test_adapters_find_every_ffn_of_the_conformer() -> None:
     assert {model.params(path) for path in blocks} == {512 + dense(256, 1024) + dense(1024, 256)}
 
 
-# --- far field: several channels, a frequency Lstm, a CNN -----------------------------------------
+# --- far field: several channels, a frequency LSTM, a CNN -----------------------------------------
 
 
 def test_a_frequency_lstm_runs_along_bands_and_looks_no_frame_ahead() -> None:
