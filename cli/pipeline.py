@@ -97,6 +97,8 @@ def run(model: Model, pipeline: str | None, passes: str | None, watch: Watch) ->
 
     if pipeline is not None and passes is not None:
         raise click.UsageError("--pipeline and --passes exclude each other")
+    if watch.asked and pipeline is None and passes is None:
+        raise click.UsageError("to watch passes, choose --pipeline or --passes")
     plan = _plan(model, pipeline, passes)
     assert model.facts is not None
     facts, options = model.facts, watch.options()

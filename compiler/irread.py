@@ -243,10 +243,8 @@ def read_option(c: Cursor, name: str, option: Option) -> Attr:
     if option.default is None and c.take("none"):
         return None
     match option.kind:
-        case "int":
-            return c.int(f"`{name}`", 0 if option.low is None else option.low)
-        case "real":
-            return c.number(f"`{name}`")
+        case "int" | "real":
+            return _read_number(c, name, option, begin)
         case "bool" | "choice":
             return _read_word(c, name, option)
         case "dims":
@@ -257,6 +255,15 @@ def read_option(c: Cursor, name: str, option: Option) -> Attr:
     if value < 0 or (dimension != wanted and not _is_count(option, value, dimension)):
         raise c.fail(f"`{name}` is a {wanted}", begin)
     return Quantity(value, dimension) if dimension == wanted else int(value)
+
+
+def _read_number(c: Cursor, name: str, option: Option, begin: int) -> Attr:
+    value = c.number(f"`{name}`")
+    if option.kind == "int" and value.denominator != 1:
+        raise c.fail(f"`{name}` is a whole number", begin)
+    if not option.admits(value):
+        raise c.fail(f"`{name}` is {option.range_text()}", begin)
+    return int(value) if option.kind == "int" else value
 
 
 def _is_count(option: Option, value: Fraction, dimension: str) -> bool:

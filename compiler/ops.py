@@ -34,6 +34,17 @@ class Option:
     def required(self) -> bool:
         return self.default is REQUIRED
 
+    def admits(self, value: Fraction | int) -> bool:
+        """Whether a number lies in the option's range."""
+        above = self.low is None or value >= self.low
+        return above and (self.below is None or value < self.below)
+
+    def range_text(self) -> str:
+        """`at least 0 and below 1`."""
+        bounds = [f"at least {self.low}"] if self.low is not None else []
+        bounds += [f"below {self.below}"] if self.below is not None else []
+        return " and ".join(bounds)
+
 
 @dataclass(frozen=True, slots=True)
 class Op:
@@ -48,8 +59,15 @@ class Op:
     since: int = 1
 
 
-def _int(default: object = REQUIRED, low: int = 1) -> Option:
-    return Option("int", default, low)
+def _int(default: object = REQUIRED, low: int = 1, below: int = 2**31) -> Option:
+    return Option("int", default, low, below=below)
+
+
+MAX_REACH: Final = 1 << 16
+"""The furthest frame that `t-k` may name."""
+
+_REACH = _int(below=MAX_REACH + 1)
+_EITHER_WAY = _int(low=-MAX_REACH, below=MAX_REACH + 1)
 
 
 _BIAS = Option("bool", True)
@@ -98,7 +116,7 @@ _TABLE = [
         "delay",
         "`x[t-k]`: the frame k steps ago; absent frames read as zero, or as input two",
         (1, 2),
-        {"frames": _int()},
+        {"frames": _REACH},
         framewise=False,
         surface=False,
     ),
@@ -106,7 +124,7 @@ _TABLE = [
         "ahead",
         "`x[t+k]`: the frame k steps ahead; absent frames as for delay",
         (1, 2),
-        {"frames": _int()},
+        {"frames": _REACH},
         framewise=False,
         surface=False,
     ),
@@ -115,8 +133,8 @@ _TABLE = [
         "`x[t-past*by .. t+future*by]`: neighbouring frames as taps; absent ones as for delay",
         (1, 2),
         {
-            "past": _int(low=-(10**9)),
-            "future": _int(low=-(10**9)),
+            "past": _EITHER_WAY,
+            "future": _EITHER_WAY,
             "by": _int(1),
             "in_chunk": Option("bool", False),
             "chunk": Option("time", None),

@@ -14,8 +14,6 @@ from ..compiler.units import Quantity
 from . import syntax
 from .values import Missing, Symbol, Value, describe, show_number
 
-MAX_INT = 2**31 - 1
-
 
 def convert(name: str, option: Option, value: Value, span: Span) -> Attr:
     """A value as an option of its kind, or a coded refusal."""
@@ -34,24 +32,23 @@ def convert(name: str, option: Option, value: Value, span: Span) -> Attr:
 
 
 def _real(name: str, option: Option, value: Fraction, span: Span) -> Fraction:
-    low, below = option.low, option.below
-    if (low is None or value >= low) and (below is None or value < below):
+    if option.admits(value):
         return value
-    bounds = f"at least {low}" if below is None else f"at least {low} and below {below}"
-    raise AsrcError(_refuse("E0005", f"`{name}` is {bounds}, not {show_number(value)}", span))
+    raise AsrcError(_out_of_range(name, option, value, span))
+
+
+def _out_of_range(name: str, option: Option, value: Fraction, span: Span) -> Diagnostic:
+    text = f"`{name}` is {option.range_text()}, not {show_number(value)}"
+    return _refuse("E0005", text, span)
 
 
 def _int(name: str, option: Option, value: Fraction, span: Span) -> int:
-    low = 0 if option.low is None else option.low
-    high = MAX_INT if option.below is None else option.below - 1
     if value.denominator != 1:
         raise AsrcError(
             _refuse("E0106", f"`{name}` is a whole number, not {show_number(value)}", span)
         )
-    if not low <= value <= high:
-        raise AsrcError(
-            _refuse("E0005", f"`{name}` must lie in {low}..{high}, not {show_number(value)}", span)
-        )
+    if not option.admits(value):
+        raise AsrcError(_out_of_range(name, option, value, span))
     return int(value)
 
 

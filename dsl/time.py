@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.graph import Attr
+from ..compiler.ops import MAX_REACH
 from ..compiler.source import Span
 from ..compiler.types import Stream
 from ..compiler.units import Quantity, format_period
@@ -13,9 +14,6 @@ from . import syntax
 from .evaluator import Evaluator
 from .scope import Place, Scope
 from .values import Missing, Ref
-
-MAX_REACH = 1 << 16
-"""The furthest frame that `t-k` may name."""
 
 
 def _at(offset: int) -> str:

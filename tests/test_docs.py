@@ -98,7 +98,7 @@ KINDS = {
 def _takes(option: Option) -> str:
     """What may be written for an option: `number, at least 0, below 1`."""
     bounds = [f"at least {option.low}"] if option.low is not None else []
-    bounds += [f"below {option.below}"] if option.below is not None else []
+    bounds += [f"below {option.below}"] if option.below not in (None, 2**31) else []
     return ", ".join([KINDS.get(option.kind) or ", ".join(option.choices), *bounds])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .helpers import CONFORMER, RNNT, Program, Run
+from .helpers import CONFORMER, RNNT, TINY, Program, Run
 
 Golden = Callable[[str, str], None]
 
@@ -73,6 +73,24 @@ def test_a_value_that_is_not_there(run: Run) -> None:
     done = run("inspect", CONFORMER, "--contributors", "encodr")
     assert done.exit_code == 1
     assert "did you mean `encoder`" in done.stderr
+
+
+def test_a_part_of_the_model_waits_as_its_latest_value(run: Run) -> None:
+    """`--contributors` takes what `require lookahead(...)` takes."""
+    for part in ("encoder.body.3", "encoder.body.*", "encoder.body.3.Ffn"):
+        done = run("inspect", CONFORMER, "--passes", STREAM, "--contributors", part)
+        assert done.stdout.startswith(f"{part}: look-ahead 295ms\n"), part
+
+
+def test_watching_needs_passes(run: Run) -> None:
+    assert run("inspect", RNNT, "--print-ir-after", "dce").exit_code == 2
+    assert run("inspect", RNNT, "--time-passes").exit_code == 2
+
+
+def test_warnings_of_the_model_are_in_the_json(run: Run, tiny: Path) -> None:
+    tiny.write_text(TINY + "let idle = 3\n", encoding="utf-8")
+    told = json.loads(run("inspect", "tiny.asr", "--json").stdout)
+    assert [item["code"] for item in told["diagnostics"]] == ["W0104"]
 
 
 def test_a_broken_budget_is_told_beside_the_table(run: Run) -> None:

@@ -163,7 +163,7 @@ def _value(draw: st.DrawFn, b: Builder, name: str, source: str, other: str) -> s
             left = draw(st.none() | st.integers(0, 100))
             return b(name, "attend", source, other, other, heads=2, mask="causal", left=left)
         case "dropout":
-            return b(name, "dropout", source, p=draw(NUMBERS), at=at)
+            return b(name, "dropout", source, p=abs(draw(NUMBERS)) % 1, at=at)
     return b(name, "relu", source, at=at)
 
 
@@ -208,6 +208,8 @@ def test_the_small_text_is_right() -> None:
         (" n=4", "", "9:36"),
         ("n=4", "n=4 n=4", "9:41"),
         ("n=4", "n=4 bias=maybe", "9:46"),
+        ("n=4", "n=4.5", "9:39"),
+        ("frames=1", "frames=65537", "8:39"),
         ("n=4", "n=" + "9" * 40, "9:39"),
         ("hop=10ms", "hop=10", "7:56"),
         ("hop=10ms", "hop=10ms/0", "7:60"),
