@@ -85,3 +85,48 @@ def test_the_fixes_give_what_they_promise(conformer: str, fix: str) -> None:
     facts = model.results["stream"].facts
     assert facts.lookahead(facts.graph.outputs["encoder"]) == Fraction(295, 1000)
     assert not model.errors
+
+
+SLOW = "repeat(4) { Lstm(cell) }"
+FAST = "repeat(4) { switch(hard) { Lstm(cell) } else { Lstm(cell/4)%s } }"
+
+
+def gated(projection: str) -> Model:
+    """The RNN-T whose upper layers have a quarter-width way round, chosen frame by frame."""
+    text = load_source(MODELS / "rnnt.asr").text
+    for old, new in {
+        SLOW: FAST % projection,
+        "net encoder(audio)": "input hard: flag @ 60ms\nnet encoder(audio, hard)",
+        "require params in 30M..45M": "",
+        "require state(encoder) <= 48KiB": "",
+    }.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    return check(text)
+
+
+def test_gated_branches_are_closed_by_a_projection() -> None:
+    model = gated(" |> dense(cell)")
+    assert model.ok, [str(d) for d in model.errors]
+    facts = model.facts
+    assert facts is not None
+    encoder = facts.graph.outputs["encoder"]
+    assert str(facts.types[encoder]) == "[640] @ 60ms"
+    assert facts.lookahead(encoder) == Fraction(15, 1000)
+    first, later, projection = (
+        4 * 192 * (1536 + 192 + 1),
+        4 * 192 * (768 + 192 + 1),
+        192 * 768 + 768,
+    )
+    fast = first + 3 * later + 4 * projection
+    assert facts.param_count(facts.graph.nodes) == 40_017_733 + fast
+    cost = facts.cost(facts.graph.nodes)
+    slow = 3072 * (1536 + 768) + 3 * 3072 * 1536
+    cheap = 768 * (1536 + 192) + 3 * 768 * (768 + 192) + 4 * 192 * 768
+    assert cost.worst.second - cost.best.second == (slow - cheap) * Fraction(1000, 60)
+
+
+def test_gated_branches_of_different_width_are_refused() -> None:
+    (found,) = gated("").errors
+    assert found.code == "E0312"
+    assert "dense" in found.help[0]
