@@ -38,7 +38,7 @@ def _list() -> None:
 
 
 def _explain(code: str) -> None:
-    from ..compiler.codes import explain, titles
+    from ..compiler.codes import explain, readable, titles
     from ..compiler.nearest import did_you_mean
 
     page = explain(code)
@@ -48,6 +48,6 @@ def _explain(code: str) -> None:
     if look().json:
         show_json({"code": code, "title": titles()[code], "text": page})
         return
-    heading, _, body = page.partition("\n")
+    heading, _, body = readable(page).partition("\n")
     show_text(click.style(heading.lstrip("# "), bold=True))
     show_text(body.rstrip())

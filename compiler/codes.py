@@ -10,11 +10,17 @@ from collections.abc import Mapping
 from functools import cache
 
 _HEADING = re.compile(r"^## ([EW]\d{4}) (.+)$", re.MULTILINE)
+_DECLARED = re.compile(r'# (?:error|warning): [\d.]+ \[(\w+)\] "(.*)"$', re.MULTILINE)
 
 
 def explain(code: str) -> str | None:
     """The page of a code in Markdown, from its heading on, or `None`."""
     return _pages().get(code.upper())
+
+
+def readable(page: str) -> str:
+    """A page for people: the checked remarks in its snippets say code and words only."""
+    return _DECLARED.sub(r"# \1: \2", page)
 
 
 @cache

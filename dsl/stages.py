@@ -221,14 +221,11 @@ class Stages(Evaluator):
         kind = self.type_of(source)
         if kind is None or (isinstance(kind.clock, Finite) and kind.clock.axis == axis):
             return
-        raise AsrcError(
-            diagnostic(
-                "E0208",
-                f"{kind} does not run along `{axis}`",
-                stage.span,
-                help=f"`along({axis}, size=..., step=...)` makes an axis of its bands",
-            )
-        )
+        help = f"`along({axis}, size=..., step=...)` makes an axis of its bands"
+        if isinstance(kind.clock, Finite):
+            help = f"it runs along `{kind.clock.axis}`"
+        message = f"{kind} does not run along `{axis}`"
+        raise AsrcError(diagnostic("E0208", message, stage.span, help=help))
 
     def _switch(
         self, stage: syntax.Stage, body: syntax.Chain, source: Ref, scope: Scope, place: Place

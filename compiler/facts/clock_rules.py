@@ -73,7 +73,8 @@ def _stride_help(left: Stream, right: Stream) -> str:
     fast, slow = sorted((left.period, right.period))
     ratio = slow / fast
     if ratio.denominator == 1:
-        return f"`stride({ratio})` on the {format_period(fast)} stream gives {format_period(slow)}"
+        fewer = f"`stride({ratio})` on the {format_period(fast)} stream gives {format_period(slow)}"
+        return f"{fewer}; `upsample({ratio})` on the other repeats its frames"
     return "bring both to one period with `stride` and `upsample`"
 
 

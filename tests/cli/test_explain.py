@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from asrc.compiler.codes import explain, titles
+from asrc.compiler.codes import explain, readable, titles
 
 from .helpers import Run
 
@@ -16,9 +16,10 @@ def test_a_page(run: Run, code: str) -> None:
     text = run("explain", code).stdout
     assert text.startswith(f"E0304 {titles()['E0304']}\n")
     assert "```asr" in text
+    assert "# E0304: look-ahead of `encoder` is 320ms\n" in text
     page = explain("E0304")
     assert page is not None
-    assert text.splitlines()[1:] == page.splitlines()[1:]
+    assert text.splitlines()[1:] == readable(page).splitlines()[1:]
 
 
 def test_the_list(run: Run) -> None:
