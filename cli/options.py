@@ -55,6 +55,14 @@ def read_source(file: str) -> tuple[Source, Path]:
     from ..dsl.load import MAX_BYTES, load_source, source_from_bytes
 
     if file == STDIN:
-        data = sys.stdin.buffer.read(MAX_BYTES + 1)
-        return source_from_bytes("<stdin>", data), Path()
+        return source_from_bytes("<stdin>", _stdin(MAX_BYTES + 1)), Path()
     return load_source(file), Path(file).parent
+
+
+def _stdin(most: int) -> bytes:
+    """Raises AsrcError E0008 where stdin is closed."""
+    from ..compiler.diagnostics import AsrcError, diagnostic
+
+    if sys.stdin is None:
+        raise AsrcError(diagnostic("E0008", "cannot read <stdin>: it is closed"))
+    return sys.stdin.buffer.read(most)

@@ -181,8 +181,10 @@ def slice_colon(s: Situation) -> Diagnostic | None:
 
 def not_a_stage(s: Situation) -> Diagnostic | None:
     previous = s.near(-1)
-    if previous and previous.text == "|>":
-        return s.error(f"expected a stage such as `dense(256)`, found {s.found_text}")
+    inside = previous and previous.text == "{" and s.expected == {"NAME"}
+    if inside or (previous and previous.text == "|>"):
+        help = "an expression over `in` goes into a block" if s.found_text == "`in`" else ""
+        return s.error(f"expected a stage such as `dense(256)`, found {s.found_text}", help)
     return None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .helpers import CONFORMER, RNNT, TINY, Run
+from .helpers import CONFORMER, RNNT, TINY, Program, Run
 
 
 def table(text: str) -> dict[str, list[str]]:
@@ -58,6 +58,11 @@ def test_stdin(run: Run) -> None:
     broken = run("check", "-", stdin=TINY.replace("dense(4)", "dense()"))
     assert broken.exit_code == 1
     assert "--> <stdin>:8:24" in broken.stderr
+
+
+def test_stdin_that_is_closed(program: Program) -> None:
+    done = program("check", "-", before="import sys; sys.stdin = None")
+    assert (done.returncode, "E0008" in done.stderr) == (3, True)
 
 
 @pytest.mark.parametrize(
