@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
+from ..compiler.facts.clock_rules import LONGEST, SHORTEST
 from ..compiler.nearest import did_you_mean
 from ..compiler.source import Span
 from ..compiler.types import Clock, Finite, Label, Static, Stream, Type
@@ -141,7 +142,7 @@ class Ascriptions(Evaluator):
 
 def _in_range(period: Fraction, span: Span) -> Fraction:
     """Periods from a microsecond to an hour, on a grid of at most a nanosecond."""
-    if Fraction(1, 10**6) <= period <= 3600 and period.denominator <= 10**9:
+    if SHORTEST <= period <= LONGEST and period.denominator <= 10**9:
         return period
     raise AsrcError(diagnostic("E0005", "this period is out of range", span, "1us to 3600s"))
 

@@ -18,7 +18,7 @@ from ..compiler.ops import OPS
 from ..compiler.source import Span
 from ..compiler.types import Type
 
-MAX_VALUES = 200_000
+MAX_VALUES = 100_000
 
 
 class Builder:

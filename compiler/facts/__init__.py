@@ -99,7 +99,7 @@ class Facts:
     @cached_property
     def cached(self) -> Mapping[str, int | None]:
         """Static values that frames read, computed once an utterance: value -> numbers kept."""
-        return _cached.infer_cached(self.graph, self.types, self.offsets)
+        return _cached.infer_cached(self.graph, self.types, self.offsets, self.demand)
 
     # --- figures over a selection ---
 
@@ -113,8 +113,16 @@ class Facts:
     def contributors(self, path: str) -> list[Contribution]:
         return contributors(self.graph, self.timing, path)
 
+    @cached_property
+    def _training_only(self) -> set[str]:
+        """What losses need and no output does: it is not part of the recogniser."""
+        needed = self.graph.ancestors(self.graph.outputs.values())
+        return self.graph.ancestors(self.graph.losses.values()) - needed
+
     def param_count(self, paths: Iterable[str]) -> int:
-        return sum(count(self.params[p]) for p in paths if p in self.params)
+        """Parameters of the recogniser; what only a training loss needs does not count."""
+        kept = self.params.keys() - self._training_only
+        return sum(count(self.params[p]) for p in paths if p in kept)
 
     def weight_bits(self, paths: Iterable[str]) -> int:
         return self.param_count(paths) * PARAMETER.bits

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 
 from ..graph import Graph
 from ..types import Type, inner_steps
+from .demand import NEVER, Demand
 from .reads import timeline
 
 _FREE = frozenset({"weight", "constant", "positions"})
 
 
 def infer_cached(
-    graph: Graph, types: Mapping[str, Type], offsets: Mapping[str, int | None]
+    graph: Graph,
+    types: Mapping[str, Type],
+    offsets: Mapping[str, int | None],
+    demand: Mapping[str, Demand],
 ) -> Mapping[str, int | None]:
     """Value -> numbers kept, for static values read on a timeline (a catalogue's keys).
 
@@ -20,7 +24,7 @@ def infer_cached(
     """
     found: dict[str, int | None] = {}
     for node in graph:
-        if timeline(types[node.path]) is None:
+        if timeline(types[node.path]) is None or demand[node.path] == NEVER:
             continue
         for source in node.inputs:
             kind = types[source]

@@ -24,6 +24,8 @@ from ..units import Quantity, format_period, format_time
 from .rule_error import RuleError
 
 STATIC = Static()
+SHORTEST, LONGEST = Fraction(1, 10**6), Fraction(3600)
+"""Seconds between two frames."""
 Types = Sequence[Type | None]
 
 
@@ -235,7 +237,7 @@ def stride_type(node: Node, ins: Types) -> Type | None:
     (x,) = ins
     if x is None:
         return None
-    return replace(x, clock=Stream(stream_of(node, x).period * cast(int, node.attrs["factor"])))
+    return replace(x, clock=_clock(stream_of(node, x).period * cast(int, node.attrs["factor"])))
 
 
 def upsample_type(node: Node, ins: Types) -> Type | None:
@@ -243,7 +245,14 @@ def upsample_type(node: Node, ins: Types) -> Type | None:
     (x,) = ins
     if x is None:
         return None
-    return replace(x, clock=Stream(stream_of(node, x).period / cast(int, node.attrs["factor"])))
+    return replace(x, clock=_clock(stream_of(node, x).period / cast(int, node.attrs["factor"])))
+
+
+def _clock(period: Fraction) -> Stream:
+    """A frame clock between a microsecond and an hour, the bounds of written periods too."""
+    if SHORTEST <= period <= LONGEST:
+        return Stream(period)
+    raise RuleError("E0005", f"frames of {format_period(period)} are out of range: 1us to 3600s")
 
 
 def lattice_type(node: Node, ins: Types) -> Type | None:

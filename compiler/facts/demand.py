@@ -23,8 +23,8 @@ NEVER: Demand = (False,)
 
 
 def infer_demand(graph: Graph, timing: Timing) -> Mapping[str, Demand]:
-    """The demanded phases of every value with a timeline; outputs and losses are demanded."""
-    roots = {*graph.outputs.values(), *graph.losses.values()}
+    """The demanded phases of every value. Outputs are demanded; losses exist in training only."""
+    roots = {*graph.outputs.values()}
     demand: dict[str, Demand] = {p: ALL if p in roots else NEVER for p in graph.nodes}
     settle(graph, lambda path: _push(graph, timing, demand, path), backwards=True)
     return demand

@@ -60,8 +60,8 @@ def _door(switch: str, slot: int) -> str:
 def _dominator_tree(graph: Graph) -> nx.DiGraph[str]:
     """Each value below the one that all its ways to an output lead through."""
     backwards: nx.DiGraph[str] = nx.DiGraph()
-    roots = {*graph.outputs.values(), *graph.losses.values()}
-    backwards.add_edges_from((_END, root) for root in roots)
+    backwards.add_node(_END)
+    backwards.add_edges_from((_END, root) for root in {*graph.outputs.values()})
     for node in graph:
         for slot, source in enumerate(node.inputs):
             if node.op == "switch" and slot:

@@ -14,7 +14,7 @@ from typing import cast
 
 from ..graph import Graph, Node
 from ..types import Finite, Label, Lattice, Stream, Type, base_clock, inner_steps
-from .demand import Demand, demanded_share
+from .demand import NEVER, Demand, demanded_share
 from .params import RULES as PARAMS
 from .params import WITHOUT
 from .reads import Reads, ReadsTable
@@ -119,7 +119,7 @@ def infer_macs(
         ins = [types[p] for p in node.inputs]
         macs = RULES[node.op](node, ins, types[node.path], reads)
         macs = _times(macs, offsets.get(node.path, 1))
-        if macs != 0:
+        if macs != 0 and demand[node.path] != NEVER:
             found[node.path] = _cost(macs, types[node.path], demand[node.path])
     return found
 

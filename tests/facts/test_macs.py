@@ -43,11 +43,13 @@ def check_macs(graph: Graph) -> None:
 def count(brute: Brute, path: str, types: Mapping[str, Type]) -> Fraction | None:
     """Products a second over the measured stretch; `None` if a query may see any number of keys."""
     node, frames = brute.graph[path], brute.frames(path)
+    demanded = sum((path, i) in brute.demanded for i in frames)
+    if not demanded:
+        return Fraction(0)
     if node.op == "attend" and (node.attrs["mask"] == "full" or node.attrs["left"] is None):
         return None
     keys = max(len(brute.reads(path, i)[1]) for i in frames) if node.op == "attend" else 0
     each = products(node, [types[p] for p in node.inputs], types[path], keys)
-    demanded = sum((path, i) in brute.demanded for i in frames)
     return Fraction(each * demanded * brute.per_second, brute.hyper)
 
 

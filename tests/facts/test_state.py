@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from math import inf
 
@@ -153,3 +154,15 @@ def test_unlimited_left_context_grows() -> None:
     facts = Facts(b.graph(out=b("y", "attend", x, x, x, heads=1, mask="causal", left=None)))
     assert frames(facts.held_step) == {"x": None}
     assert facts.held_bits(["x"], step=True) is None
+
+
+def test_what_only_a_loss_needs_counts_in_no_figure() -> None:
+    b, x = stream()
+    h = b("h", "dense", x, n=8)
+    b("ctc", "dense", b("w", "window", h, past=4, future=4), n=1000)
+    b("mean", "mean", h)
+    facts = Facts(replace(b.graph(out=h), losses={"ctc": "ctc", "mean": "mean"}))
+    assert facts.param_count(facts.graph.nodes) == 4 * 8 + 8
+    assert facts.cost(facts.graph.nodes).worst.second == 4 * 8 * 100
+    assert facts.held_step == facts.held_frame == ()
+    assert facts.lookahead(h) == 0
