@@ -15,7 +15,7 @@ import click
 from .guard import FAILED, READER_GONE, Guard, close_quietly, exit_code, version
 from .terminal import show_diagnostics
 
-COMMANDS = ("check", "completion", "explain", "fmt", "inspect", "new", "passes")
+COMMANDS = ("check", "completion", "explain", "fmt", "inspect", "new", "passes", "train")
 
 HELP = """Compile streaming speech recognisers written in `.asr`.
 

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Reading whole files, and writing them so that a reader never sees half of one."""
 
 from __future__ import annotations
 
@@ -10,20 +10,37 @@ from pathlib import Path
 from .diagnostics import AsrcError, diagnostic
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises AsrcError E0008."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise _no_access("read", path, error) from None
+
+
 def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 with plain line ends, as `write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Write beside the file, then move into place; an old file's permissions stay.
 
-    Raises AsrcError E0008 where that fails.
+    Raises AsrcError E0008 where that fails; an old file is then as it was.
     """
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8", newline="\n")
+        beside.write_bytes(data)
         if path.exists():
             shutil.copymode(path, beside)
         beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
+    except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):
             beside.unlink()
-        reason = error.strerror or str(error)
-        raise AsrcError(diagnostic("E0008", f"cannot write `{path}`: {reason}")) from None
+        raise _no_access("write", path, error) from None
+
+
+def _no_access(what: str, path: Path, error: Exception) -> AsrcError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return AsrcError(diagnostic("E0008", f"cannot {what} `{path}`: {reason}"))

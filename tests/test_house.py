@@ -29,10 +29,10 @@ FLOORS = {
     "passes": 2,
     "backends": 3,
     "runtime": 4,
-    "training": 4,
-    "asrc": 5,
-    "cli": 6,
-    "__main__": 7,
+    "training": 5,
+    "asrc": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 HEAVY = ("numpy", "torch", "triton")
 

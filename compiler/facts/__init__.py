@@ -22,10 +22,11 @@ from .need import Timing, infer_timing
 from .offsets import infer_offsets
 from .params import Shapes, count, infer_params
 from .recurrence import check_recurrences
+from .schedule import Schedule, infer_schedule
 from .shape import infer_types
 from .state import Clockwork, Held, bits_held, infer_held, step_quantum
 
-__all__ = ["Contribution", "Cost", "Facts", "Format", "Held", "Range"]
+__all__ = ["Contribution", "Cost", "Facts", "Format", "Held", "Range", "Schedule"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,16 @@ class Facts:
     def step_seconds(self) -> Fraction:
         """The compiled step quantum in seconds."""
         return step_quantum(self._step) * self.timing.tick
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """How the frames run as a stream. Raises AsrcError E0303 or E0404 where they cannot."""
+        return infer_schedule(self._step)
+
+    @cached_property
+    def label_schedule(self) -> Schedule:
+        """How the labels run, one by one. Raises AsrcError E0404 where they cannot."""
+        return infer_schedule(self._step, "labels")
 
     @cached_property
     def formats(self) -> Mapping[str, Format]:

@@ -76,9 +76,9 @@ class Clockwork:
 
 def infer_held(work: Clockwork, *, step: bool) -> tuple[Held, ...]:
     """What is held, value by value; `step` chooses which of the two figures."""
-    ends = _boundaries(work, step)
+    ends = boundaries(work, step)
     found = []
-    for (path, kind), readers in _edges(work).items():
+    for (path, kind), readers in edges(work).items():
         frames = _most_held(work, path, readers, ends)
         if frames:
             found.append(_held(work, path, kind, frames, readers))
@@ -93,12 +93,12 @@ def _held(work: Clockwork, path: str, kind: str, frames: Index, readers: list[Ed
     return Held(path, kind, int(frames), int(frames) * each, names)
 
 
-def _edges(work: Clockwork) -> dict[tuple[str, str], list[Edge]]:
+def edges(work: Clockwork) -> dict[tuple[str, str], list[Edge]]:
     """Each computed value, by kind of buffer, with its readers: looking through views."""
     cycle_of = {path: n for n, cycle in enumerate(work.graph.cycles) for path in cycle}
     found: dict[tuple[str, str], list[Edge]] = {}
     for path in work.graph.nodes:
-        if work.demand[path] == NEVER or _is_view(work, path):
+        if work.demand[path] == NEVER or is_view(work, path):
             continue
         for source, chain in _sources(work, path):
             own = source in cycle_of and cycle_of[source] == cycle_of.get(path)
@@ -108,7 +108,7 @@ def _edges(work: Clockwork) -> dict[tuple[str, str], list[Edge]]:
     return found
 
 
-def _is_view(work: Clockwork, path: str) -> bool:
+def is_view(work: Clockwork, path: str) -> bool:
     return work.graph[path].op in VIEWS and path not in work.graph.outputs.values()
 
 
@@ -117,7 +117,7 @@ def _sources(work: Clockwork, path: str) -> Iterator[tuple[str, tuple[Reads, ...
     todo = [*_inputs(work, path, ())]
     while todo:
         source, chain = todo.pop()
-        if _is_view(work, source):
+        if is_view(work, source):
             todo += _inputs(work, source, chain)
         else:
             yield source, chain
@@ -136,7 +136,7 @@ def _inputs(
     return found[::-1]
 
 
-def _boundaries(work: Clockwork, step: bool) -> dict[str, tuple[int, int]]:
+def boundaries(work: Clockwork, step: bool) -> dict[str, tuple[int, int]]:
     """For each timeline the offset and spacing, in ticks, of the instants between steps."""
     frames, labels = _periods(work, "frames"), _periods(work, "labels")
     computed = [period for path, period in frames.items() if _is_computed(work, path)]
@@ -157,7 +157,7 @@ def _periods(work: Clockwork, line: str) -> dict[str, int]:
 
 
 def _is_computed(work: Clockwork, path: str) -> bool:
-    return work.graph[path].op != "input" and not _is_view(work, path)
+    return work.graph[path].op != "input" and not is_view(work, path)
 
 
 def step_quantum(work: Clockwork) -> int:
@@ -220,11 +220,11 @@ def _held_at(work: Clockwork, path: str, readers: list[Edge], instant: int) -> I
 
     From the first frame that an edge has yet to read, all frames in its phases are to be read.
     """
-    starts = [(e.first(_next_frame(work, e.reader, instant)), e.wanted) for e in readers]
+    starts = [(e.first(next_frame(work, e.reader, instant)), e.wanted) for e in readers]
     starts.sort(key=itemgetter(0))
     if starts[0][0] == -inf:
         return inf
-    end = _next_ready(work.timing.needs[path], instant)
+    end = next_ready(work.timing.needs[path], instant)
     held, wanted = 0, NEVER
     for (first, phases), (stop, _) in pairwise([*starts, (end, NEVER)]):
         wanted = union(wanted, phases)
@@ -238,7 +238,7 @@ def _demanded(demand: Demand, first: int, last: int) -> int:
     return whole * sum(demand) + sum(demand[(first + k) % len(demand)] for k in range(rest))
 
 
-def _next_ready(need: Need, instant: int) -> int:
+def next_ready(need: Need, instant: int) -> int:
     """The first frame that is not ready at `instant`."""
     i = (instant - int(need.worst)) // need.period - 1
     while need.ready(i) <= instant:
@@ -246,10 +246,10 @@ def _next_ready(need: Need, instant: int) -> int:
     return i
 
 
-def _next_frame(work: Clockwork, path: str, instant: int) -> int:
+def next_frame(work: Clockwork, path: str, instant: int) -> int:
     """The first demanded frame of `path` that is computed after `instant`."""
     demand = work.demand[path]
-    i = _next_ready(work.timing.needs[path], instant)
+    i = next_ready(work.timing.needs[path], instant)
     while not demand[i % len(demand)]:
         i += 1
     return i

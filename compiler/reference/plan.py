@@ -51,8 +51,10 @@ class Planner:
         network.add_nodes_from(p for p in self.graph.nodes if p in chosen)
         network.add_edges_from((s, p) for p in chosen for s in self.needs[p] & chosen)
         groups = nx.condensation(network)
-        order = (groups.nodes[g]["members"] for g in nx.topological_sort(groups))
-        return tuple(self._entry(network, frozenset(members)) for members in order)
+        rank = {path: n for n, path in enumerate(network)}
+        first = {g: min(rank[p] for p in groups.nodes[g]["members"]) for g in groups}
+        order = nx.lexicographical_topological_sort(groups, key=first.__getitem__)
+        return tuple(self._entry(network, frozenset(groups.nodes[g]["members"])) for g in order)
 
     def _entry(self, network: nx.DiGraph[str], members: frozenset[str]) -> str | Loop:
         first = next(iter(members))

@@ -33,7 +33,7 @@ Taken = Callable[[str, Mapping[str, Value], Index], Mask]
 class Register:
     """The frames that one shift still has to hand on, newest first.
 
-    Steps on which the shift does not run (the branch of a switch that is not taken) leave it be.
+    Steps on which what it holds does not run (a switch's branch that is not taken) leave it be.
     """
 
     def __init__(self, node: Node, empty: Value, start: Array | float) -> None:
@@ -78,8 +78,9 @@ def unroll(
         frame |= {path: register.read() for path, register in registers.items()}
         solve(loop.body, frame)
         for path, register in registers.items():
-            source = frame[graph[path].inputs[0]]
-            register.push(source, taken(path, frame, source.present.shape))
+            held = graph[path].inputs[0]
+            source = frame[held]
+            register.push(source, taken(held, frame, source.present.shape))
             frame[path] = blank(Value(frame[path].data, source.present), source.data.dtype)
         steps.append(frame)
     if loop.backwards:

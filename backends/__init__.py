@@ -1,0 +1,1 @@
+"""Backends: a graph in, something that runs out."""

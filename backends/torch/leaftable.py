@@ -1,0 +1,143 @@
+"""The module of each operator that has parameters, statistics or tables; made once a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import cast
+from zlib import crc32
+
+from torch import nn
+
+from ...compiler.facts import Facts
+from ...compiler.facts.params import RULES as PARAMS
+from ...compiler.graph import Graph, Node
+from ...compiler.types import Stream, Type
+from ...compiler.units import Quantity
+from .audio import Logmel
+from .dropout import Dropout
+from .leaves import (
+    BatchNorm,
+    Cmvn,
+    Constant,
+    Convf,
+    Dense,
+    Depthwise,
+    Embed,
+    LayerNorm,
+    Number,
+    RmsNorm,
+    Shape,
+)
+from .match import LstmBody
+from .recurrent import Lstm
+
+Make = Callable[[Node, tuple[Type, ...], Type], nn.Module]
+
+
+def _weight(node: Node, ins: tuple[Type, ...], out: Type) -> Shape:
+    shapes = PARAMS[node.op](node, ins, out)
+    return shapes.get("weight") or shapes["value"]
+
+
+def _int(node: Node, name: str) -> int:
+    return cast(int, node.attrs[name])
+
+
+def _eps(node: Node) -> float:
+    return float(cast(Fraction, node.attrs["eps"]))
+
+
+def _dense(node: Node, ins: tuple[Type, ...], out: Type) -> nn.Module:
+    return Dense(_weight(node, ins, out), bool(node.attrs["bias"]), _int(node, "groups"))
+
+
+def _convf(node: Node, ins: tuple[Type, ...], out: Type) -> nn.Module:
+    groups, stride = _int(node, "groups"), _int(node, "stride")
+    return Convf(_weight(node, ins, out), bool(node.attrs["bias"]), groups, stride)
+
+
+def _depthwise(node: Node, ins: tuple[Type, ...], out: Type) -> nn.Module:
+    return Depthwise(_weight(node, ins, out), bool(node.attrs["bias"]))
+
+
+def _layernorm(node: Node, ins: tuple[Type, ...], out: Type) -> nn.Module:
+    return LayerNorm(out.dims, _eps(node), out.taps is not None)
+
+
+def _rmsnorm(node: Node, ins: tuple[Type, ...], out: Type) -> nn.Module:
+    return RmsNorm(out.dims, _eps(node), out.taps is not None)
+
+
+def _axes(out: Type) -> int:
+    return len(out.dims) + (out.taps is not None)
+
+
+def _batchnorm(node: Node, ins: tuple[Type, ...], out: Type) -> nn.Module:
+    return BatchNorm(out.dims[:1], _eps(node), _axes(out))
+
+
+def _cmvn(node: Node, ins: tuple[Type, ...], out: Type) -> nn.Module:
+    return Cmvn(out.dims, _axes(out))
+
+
+def _logmel(node: Node, ins: tuple[Type, ...], out: Type) -> nn.Module:
+    period = cast(Stream, ins[0].clock).period
+    window, hop = logmel_samples(node, period)
+    low = float(cast(Quantity, node.attrs["low"]).value)
+    top = node.attrs["high"]
+    high = float(top.value) if isinstance(top, Quantity) else 0.0
+    return Logmel(out.dims, window, hop, float(1 / period), low, high)
+
+
+def logmel_samples(node: Node, period: Fraction) -> tuple[int, int]:
+    """Window and hop of a `logmel`, in samples."""
+    window, hop = (int(cast(Quantity, node.attrs[n]).value / period) for n in ("window", "hop"))
+    return window, hop
+
+
+def _dropout(node: Node, ins: tuple[Type, ...], out: Type) -> nn.Module:
+    return Dropout(float(cast(Fraction, node.attrs["p"])), crc32(node.path.encode()))
+
+
+MAKERS: Mapping[str, Make] = {
+    "dense": _dense,
+    "convf": _convf,
+    "depthwise": _depthwise,
+    "embed": lambda node, ins, out: Embed(_weight(node, ins, out)),
+    "weight": lambda node, ins, out: Constant(_weight(node, ins, out)),
+    "constant": lambda node, ins, out: Number(float(cast(Fraction, node.attrs["value"]))),
+    "layernorm": _layernorm,
+    "rmsnorm": _rmsnorm,
+    "batchnorm": _batchnorm,
+    "cmvn": _cmvn,
+    "logmel": _logmel,
+    "dropout": _dropout,
+}
+
+
+class Leaves:
+    """The modules of a graph by path; a shared instance's applications have one module."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.graph: Graph = facts.graph
+        self.types = facts.types
+        self.made: dict[str, nn.Module] = {}
+
+    def of(self, node: Node) -> tuple[str, nn.Module]:
+        """The path that owns the parameters, and its module."""
+        path = node.owner or node.path
+        if path not in self.made:
+            ins = tuple(self.types[p] for p in node.inputs)
+            self.made[path] = MAKERS[node.op](node, ins, self.types[node.path])
+        return path, self.made[path]
+
+    def lstm(self, body: LstmBody) -> tuple[str, nn.Module]:
+        """The fused module in the place of the body's `dense`."""
+        if body.dense not in self.made:
+            node = self.graph[body.dense]
+            ins = tuple(self.types[p] for p in node.inputs)
+            weight = _weight(node, ins, self.types[body.dense])
+            recurrent = self.types[body.h].size
+            self.made[body.dense] = Lstm(weight, bool(node.attrs["bias"]), recurrent, body.gates)
+        return body.dense, self.made[body.dense]

@@ -1,0 +1,128 @@
+"""Recurrences: the fused LSTM, running sums, and a scan for everything else."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .leaves import Shape
+
+
+class Lstm(nn.Module):
+    """`std.rnn.Lstm` as PyTorch's fused operator; also with a projection (Sak et al. 2014).
+
+    The weight is that of the one `dense` in the body, `[4 n, inputs + outputs]`, its gates in the
+    order `gates` of PyTorch's (input, forget, cell, output). PyTorch's second bias is a zero that
+    is no parameter.
+    """
+
+    zero: Tensor
+
+    def __init__(self, weight: Shape, bias: bool, recurrent: int, gates: tuple[int, ...]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(weight))
+        self.bias = nn.Parameter(torch.zeros(weight[:1])) if bias else None
+        self.recurrent, self.cells, self.gates = recurrent, weight[0] // 4, gates
+        self.register_buffer("zero", torch.zeros(weight[0]), persistent=False)
+
+    def forward(
+        self,
+        x: Tensor,
+        h: Tensor | None = None,
+        c: Tensor | None = None,
+        projection: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`[N, T, inputs]` to `[N, T, outputs]` and the last `h` and `c`; both begin as zeros."""
+        if x.shape[1] == 0:
+            return self._nothing(x, h, c)
+        first = x.new_zeros(1, len(x), self.recurrent) if h is None else h.unsqueeze(0)
+        cell = x.new_zeros(1, len(x), self.cells) if c is None else c.unsqueeze(0)
+        weights = [*self._split(), *(() if projection is None else (projection,))]
+        y, last, cell = torch._VF.lstm(
+            x, (first, cell), weights, True, 1, 0.0, self.training, False, True
+        )
+        return y, last[0], cell[0]
+
+    def _split(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        weight: Tensor = self.weight
+        bias: Tensor = self.zero if self.bias is None else self.bias
+        if self.gates != (0, 1, 2, 3):
+            rows = torch.arange(len(bias), device=bias.device).view(4, -1)[list(self.gates)]
+            weight, bias = weight[rows.flatten()], bias[rows.flatten()]
+        width = weight.shape[1] - self.recurrent
+        return weight[:, :width].contiguous(), weight[:, width:].contiguous(), bias, self.zero
+
+    def _nothing(
+        self, x: Tensor, h: Tensor | None, c: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        h = x.new_zeros(len(x), self.recurrent) if h is None else h
+        c = x.new_zeros(len(x), self.cells) if c is None else c
+        return x.new_zeros(len(x), 0, self.recurrent), h, c
+
+
+class Scan(nn.Module):
+    """A recurrence that no fused operator computes: its body, one step after the other.
+
+    `body(*outer, *steps, *registers)` returns what each register takes in, then the values that
+    are read outside. Steps run along `axis`. A register holds its frames along that axis, newest
+    last, and `back` says how many steps ago each frame is that its shift reads.
+    """
+
+    def __init__(
+        self, body: nn.Module, axis: int, backwards: bool, back: tuple[tuple[int, ...], ...]
+    ) -> None:
+        super().__init__()
+        self.body, self.axis, self.backwards, self.back = body, axis, backwards, back
+
+    def forward(
+        self,
+        outer: tuple[Tensor, ...],
+        steps: tuple[Tensor, ...],
+        registers: tuple[Tensor, ...],
+        taken: tuple[Tensor | None, ...],
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The values read outside, along `axis` as `steps` are, and the registers at the end.
+
+        A register stays as it is on steps where its mask in `taken` says so.
+        """
+        count = steps[0].shape[self.axis]
+        order = range(count - 1, -1, -1) if self.backwards else range(count)
+        made: list[tuple[Tensor, ...]] = []
+        for t in order:
+            here = (x.narrow(self.axis, t, 1) for x in steps)
+            found = self.body(*outer, *here, *self._read(registers))
+            masks = (None if m is None else m.narrow(self.axis, t, 1) for m in taken)
+            made.append(found[len(registers) :])
+            registers = tuple(map(self._push, registers, found, masks))
+        if self.backwards:
+            made.reverse()
+        columns = zip(*made, strict=True)
+        return tuple(torch.cat(column, self.axis) for column in columns), registers
+
+    def _read(self, registers: tuple[Tensor, ...]) -> list[Tensor]:
+        """A delay reads one frame, a window a stack of taps, oldest first."""
+        found = []
+        for held, back in zip(registers, self.back, strict=True):
+            depth = held.shape[self.axis]
+            frames = [held.narrow(self.axis, depth - k, 1) for k in back]
+            found.append(frames[0] if len(back) == 1 else torch.stack(frames, -1))
+        return found
+
+    def _push(self, held: Tensor, new: Tensor, taken: Tensor | None) -> Tensor:
+        older = held.narrow(self.axis, 1, held.shape[self.axis] - 1)
+        moved = torch.cat(
+            [older, new.to(held.dtype).expand_as(held.narrow(self.axis, 0, 1))], self.axis
+        )
+        return moved if taken is None else select(taken, moved, held)
+
+
+def select(mask: Tensor, x: Tensor, other: Tensor | float) -> Tensor:
+    """`x` where a frame is there, else `other`, which is never computed with."""
+    wide = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+    return torch.where(wide, x, other)
+
+
+def running_sum(x: Tensor, there: Tensor, axis: int, start: Tensor | None = None) -> Tensor:
+    """`s = s[t-1] + x` along the frames that are there."""
+    total = torch.cumsum(select(there, x, 0.0), axis)
+    return total if start is None else total + start

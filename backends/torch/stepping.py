@@ -1,0 +1,97 @@
+"""Reading frames of a step: what was kept, then what is new, `[B, frames, ...]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .attention import attend, in_heads, sinusoids
+from .recurrent import select
+
+UNENDED = 1 << 40
+"""The length of a stream whose end is not known yet."""
+
+
+def after(kept: Tensor, new: Tensor) -> Tensor:
+    """The frames of a value that a step can see."""
+    return torch.cat([kept, new], 1)
+
+
+def newest(x: Tensor, count: int) -> Tensor:
+    """What the next step needs."""
+    return x[:, x.shape[1] - count :]
+
+
+def cut(x: Tensor, first: int, count: int, step: int) -> Tensor:
+    """Frames `first, first + step, ...` of those that a step can see."""
+    return x[:, first : first + (count - 1) * step + 1 : step]
+
+
+def picked(x: Tensor, places: Sequence[int]) -> Tensor:
+    """Frames in any order."""
+    return x.index_select(1, torch.tensor(places, device=x.device))
+
+
+def present(age: Tensor, frames: Sequence[int], count: int, length: Tensor | None) -> Tensor:
+    """Which of a step's frames lie in the stream: `[B, frames]`.
+
+    `age` is how many steps the stream is old, `frames` are those of a step of age zero, and
+    `count` is by how many frames each step moves on.
+    """
+    first = (age * count).unsqueeze(1)
+    index = first + torch.tensor(frames, device=age.device)
+    found: Tensor = index >= 0
+    return found if length is None else found & (index < length.unsqueeze(1))
+
+
+def started(kept: Tensor, there: Tensor, start: Tensor | None) -> Tensor:
+    """A register's frames; those before the stream's start are zero, or `start`."""
+    if start is None:
+        return select(there, kept, 0.0)
+    return select(there, kept, start.unsqueeze(1).to(kept.dtype))
+
+
+def clipped(x: Tensor, inside: Sequence[bool], start: Tensor | None) -> Tensor:
+    """A tap of a window that ends with its chunk."""
+    mask = torch.tensor(inside, device=x.device).unsqueeze(0)
+    return select(mask, x, 0.0 if start is None else start.unsqueeze(1))
+
+
+def distances(low: int, high: int, n: int, like: Tensor) -> Tensor:
+    """Encodings of the distances `low .. high`: `[1, high - low + 1, n]`."""
+    steps = torch.arange(low, high + 1, device=like.device)
+    return sinusoids(steps, n).to(like.dtype)
+
+
+def attend_window(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    seen: tuple[tuple[int, int], ...],
+    there: Tensor,
+    bias: Tensor | None,
+) -> Tensor:
+    """A step's queries to the keys that it can see.
+
+    Query `n` sees the keys `seen[n][0] .. seen[n][1]` of those that are there (`[B, K]`).
+    """
+    place = torch.arange(k.shape[1], device=k.device)
+    spans = torch.tensor(seen, device=k.device)
+    inside = (place >= spans[:, :1]) & (place <= spans[:, 1:])
+    return attend(q, k, v, heads, inside.unsqueeze(0) & there.unsqueeze(1), bias)
+
+
+def relative_window(
+    p: Tensor, r: Tensor, heads: int, queries: tuple[int, ...], keys: tuple[int, ...], low: int
+) -> Tensor:
+    """`p r[t - s] / sqrt(d)`, where `r` begins at distance `low`: `[B, heads, Q, K]`."""
+    scores = in_heads(p, heads) @ in_heads(r, heads).transpose(-1, -2)
+    t, s = torch.tensor(queries, device=p.device), torch.tensor(keys, device=p.device)
+    place = (t.unsqueeze(1) - s - low).clamp(0, r.shape[-2] - 1)  # beyond is out of sight
+    return (
+        scores.gather(-1, place.expand(*scores.shape[:-1], len(keys)))
+        / float(p.shape[-1] // heads) ** 0.5
+    )

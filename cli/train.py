@@ -1,0 +1,97 @@
+"""`asrc train`: a model learns from a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import FILE, settings_option
+from .pipeline import Watch, load, run
+from .terminal import common, show_text
+
+if TYPE_CHECKING:
+    from ..compiler.facts import Facts
+    from ..dsl.syntax import Expr
+    from ..training.job import Build
+    from ..training.recipe import Recipe
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("train")
+@click.argument("file", type=FILE)
+@settings_option
+@click.option("--pipeline", metavar="NAME", help="After this pipeline of the file.")
+@click.option("--passes", metavar="CALLS", help="After these passes.")
+@click.option("--train", "train_", type=PATH, required=True, help="A manifest to learn from.")
+@click.option("--dev", type=PATH, help="A manifest to choose by; else 2 % of the other.")
+@click.option("--out", type=PATH, required=True, help="A folder for what comes out.")
+@click.option("--recipe", type=PATH, help="Hyperparameters in TOML.")
+@click.option("--from", "start", type=PATH, help="Weights to start from (safetensors).")
+@click.option("--device", help="cpu, cuda or cuda:1; else a GPU where there is one.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard as well.")
+@common
+def command(
+    file: str,
+    settings: Mapping[str, Expr],
+    pipeline: str | None,
+    passes: str | None,
+    train_: Path,
+    dev: Path | None,
+    out: Path,
+    recipe: Path | None,
+    start: Path | None,
+    device: str | None,
+    threads: int,
+    tensorboard: bool,
+) -> None:
+    """Train a transducer; a run that was stopped goes on where it was.
+
+    Under `torchrun`, several processes train one model on the same batches. The folder has
+    `log.csv`, `checkpoints/` and `best/`, which `asrc eval` and `asrc transcribe` read.
+    """
+    import torch
+
+    from ..training.job import Job, train
+    from ..training.processes import joined
+    from ..training.recipe import Recipe, read_recipe
+
+    torch.set_num_threads(threads)
+    chosen = read_recipe(recipe) if recipe else Recipe()
+    build = _builder(file, settings, chosen, pipeline, passes)
+    note = {"model": Path(file).name, "pipeline": pipeline, "passes": passes}
+    job = Job(build, chosen, train_, dev, out, note, start, tensorboard)
+    with joined(device) as processes:
+        say = show_text if processes.first else _nothing
+        train(job, processes, say, lambda update, numbers: say(_line(update, numbers)))
+
+
+def _builder(
+    file: str,
+    settings: Mapping[str, Expr],
+    recipe: Recipe,
+    pipeline: str | None,
+    passes: str | None,
+) -> Build:
+    """The model with the recipe's settings, then the command line's, and its vocabulary's size."""
+    from ..dsl.check import setting
+
+    def build(size: int) -> Facts:
+        given = {name: setting(name, text) for name, text in recipe.settings.items()}
+        given |= {"vocab": setting("vocab", str(size)), **settings}
+        model = load(file, given)
+        return run(model, pipeline, passes, Watch((), False, False, None)).facts
+
+    return build
+
+
+def _nothing(text: str) -> None:
+    pass
+
+
+def _line(update: int, numbers: Mapping[str, float]) -> str:
+    return f"{update:7d}  " + "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())

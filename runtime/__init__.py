@@ -1,0 +1,1 @@
+"""Runs an artefact: audio in, streaming session, transducer decoding, text out."""

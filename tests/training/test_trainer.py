@@ -1,0 +1,151 @@
+"""Training: it learns, it goes on after a kill, and several processes train as one."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from asrc.backends.torch.weights import read_tensors
+from asrc.compiler.diagnostics import AsrcError
+from asrc.runtime.recogniser import read_recogniser
+from asrc.tests.training.tiny import corpus, job
+from asrc.training.cache import AudioCache
+from asrc.training.checkpoint import latest, listed
+from asrc.training.job import Job, train, word_errors
+from asrc.training.manifest import read_manifest
+from asrc.training.processes import Processes
+
+HERE = Path(__file__).parent
+ONE = Processes()
+
+
+def run(task: Job) -> list[str]:
+    said: list[str] = []
+    train(task, ONE, said.append, lambda update, numbers: said.append(f"{update} {numbers}"))
+    return said
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    found = latest(out / "checkpoints")
+    assert found is not None
+    return {f"{g}.{n}": x for g, tensors in found.tensors.items() for n, x in tensors.items()}
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+def test_it_learns_what_it_hears(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    plain = {"speeds": [1.0], "bands": 0, "stretches": 0}
+    run(job(manifest, tmp_path / "out", updates=250, augmentation=plain))
+    best = read_recogniser(tmp_path / "out/best")
+    utterances = tuple(read_manifest(manifest))
+    errors = word_errors(best.lowered, best.vocabulary, utterances, AudioCache(best.rate))
+    assert errors["wer"] < 20
+    assert best.card["dev_wer"] == pytest.approx(errors["wer"])
+
+
+def test_the_journal_has_every_number_once(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    run(job(manifest, tmp_path / "out"))
+    rows = list(csv.DictReader((tmp_path / "out/log.csv").read_text().splitlines()))
+    keys = [(row["update"], row["name"]) for row in rows]
+    assert len(keys) == len(set(keys))
+    assert {"loss", "dev.wer"} <= {row["name"] for row in rows}
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    run(job(manifest, tmp_path / "whole", updates=40))
+    command = [
+        sys.executable,
+        str(HERE / "run_tiny.py"),
+        str(manifest),
+        str(tmp_path / "cut"),
+        "40",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    wait_for(lambda: bool(listed(tmp_path / "cut/checkpoints")), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    said = run(job(manifest, tmp_path / "cut", updates=40))
+    assert said[0].startswith("resumed at update")
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    journals = [(tmp_path / n / "log.csv").read_text().splitlines() for n in ("whole", "cut")]
+    timeless = [[line for line in j if ",speed," not in line] for j in journals]
+    assert timeless[0] == timeless[1]
+
+
+def wait_for(met: object, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not met():  # type: ignore[operator]
+        assert time.monotonic() < end, "no checkpoint came"
+        assert process.poll() in (None, 0), "the training failed"
+        time.sleep(0.01)
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"),
+        *("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"),
+        *(str(HERE / "run_tiny.py"), str(manifest), str(tmp_path / "two"), "12"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    run(job(manifest, tmp_path / "one", updates=12))
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    worst = max(float((one[n] - two[n]).abs().max()) for n in one if n.startswith("weights"))
+    assert worst < 2e-4  # updates of 0.01 in directions that agree but for rounding
+
+
+def test_another_recipe_does_not_go_on(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    run(job(manifest, tmp_path / "out", updates=5))
+    with pytest.raises(AsrcError, match="E1006"):
+        run(job(manifest, tmp_path / "out", updates=5, losses={"ctc": 0.5}))
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    run(job(manifest, tmp_path / "out", updates=10))
+    newest = listed(tmp_path / "out/checkpoints")[-1]
+    data = (newest / "weights.safetensors").read_bytes()
+    (newest / "weights.safetensors").write_bytes(data[: len(data) // 2])
+    said = run(job(manifest, tmp_path / "out", updates=10))
+    assert said[0] == "resumed at update 5"
+
+
+def test_divergence(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    wild = {"rate": 1e30, "warm_up": 0}
+    with pytest.raises(AsrcError, match="E1009"):
+        run(job(manifest, tmp_path / "out", updates=60, optimiser=wild, pace={"validate": 1000}))
+
+
+def test_broken_audio_is_left_out_and_told(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    (tmp_path / "data/3.wav").write_bytes(b"not audio")
+    said = run(job(manifest, tmp_path / "out", updates=5))
+    assert said[-1] == "skipped: 1 audio cannot be used"
+
+
+def test_weights_to_start_from(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    run(job(manifest, tmp_path / "first", updates=5))
+    tensors, _ = read_tensors(tmp_path / "first/best/weights.safetensors")
+    second = job(manifest, tmp_path / "second", updates=5)
+    from dataclasses import replace
+
+    run(replace(second, start=tmp_path / "first/best/weights.safetensors"))
+    assert tensors.keys() == read_tensors(tmp_path / "second/best/weights.safetensors")[0].keys()

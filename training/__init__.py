@@ -1,0 +1,1 @@
+"""Manifests, batching, augmentation, losses, trainers and evaluation."""

@@ -1,0 +1,1 @@
+"""Speech corpora from Debian packages, synthetic voices and LibriSpeech folders."""

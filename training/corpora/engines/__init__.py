@@ -1,0 +1,1 @@
+"""Programs and networks that speak; each module has `say(script, setting, speed)`."""

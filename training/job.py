@@ -1,0 +1,194 @@
+"""A training from its parts: model text, manifests, recipe, a folder for what comes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import torch
+
+from ..backends.torch.initialise import initialise
+from ..backends.torch.lowered import Lowered
+from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.facts import Facts
+from ..compiler.irtext import print_graph
+from ..runtime.recogniser import Recogniser, sample_rate, write_recogniser
+from ..runtime.vocabulary import Vocabulary, build_vocabulary, load_vocabulary
+from .cache import AudioCache
+from .journal import open_journals
+from .manifest import Utterance
+from .model import TrainedModel
+from .plan import TrainingData, manifests, masks, prepare, set_statistics
+from .processes import Processes
+from .recipe import Recipe
+from .recognise import Recognised, recognise
+from .selection import Skipped
+from .trainer import Trainer
+
+Build = Callable[[int], Facts]
+"""The model for a vocabulary of so many labels."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train: `build` makes the graph, `out` is the folder of checkpoints and results.
+
+    `note` is recorded beside the weights: model file, settings, pipeline.
+    """
+
+    build: Build
+    recipe: Recipe
+    train: Path
+    dev: Path | None
+    out: Path
+    note: Mapping[str, Any]
+    start: Path | None = None
+    tensorboard: bool = False
+
+
+def train(
+    job: Job,
+    processes: Processes,
+    say: Callable[[str], None],
+    show: Callable[[int, dict[str, float]], None],
+) -> None:
+    """Train to the end, from the newest checkpoint where there is one.
+
+    The folder then has `log.csv`, `checkpoints/`, and `best/`, a recogniser. Raises AsrcError for
+    manifests, recipes or models that do not fit, a disk that is full, a training that diverges.
+    """
+    train_set, dev_set = manifests(job.train, job.dev)
+    vocabulary = _vocabulary(job, train_set, processes)
+    facts = job.build(vocabulary.size)
+    torch.manual_seed(job.recipe.seed)
+    model = TrainedModel(facts, job.recipe.losses, masks(job.recipe)).to(processes.device)
+    rate = sample_rate(facts, model.roles.audio)
+    channels = facts.types[model.roles.audio].size
+    data = prepare(train_set, dev_set, vocabulary, job.recipe, rate, channels)
+    trainer = _trainer(job, processes, facts, model, vocabulary, data, show)
+    digest = _digest(job, facts, vocabulary, data)
+    if trainer.resume(digest):
+        say(f"resumed at update {trainer.update}")
+    else:
+        _first_values(job, model, data, say)
+        trainer = _trainer(job, processes, facts, model, vocabulary, data, show)
+    for line in data.reports:
+        say(line)
+    journals = open_journals(job.out, trainer.update, job.tensorboard) if processes.first else []
+    trainer.journals.extend(journals)
+    try:
+        trainer.run(digest)
+    finally:
+        for journal in journals:
+            journal.close()
+        if data.loader.report:
+            say(data.loader.report)
+
+
+def _first_values(
+    job: Job, model: TrainedModel, data: TrainingData, say: Callable[[str], None]
+) -> None:
+    initialise(model.lowered, job.recipe.seed)
+    if job.start is not None:
+        from ..backends.torch.weights import load_weights, read_tensors
+
+        load_weights(model.lowered, read_tensors(job.start)[0], str(job.start))
+        return
+    set_statistics(model.lowered, data.train, data.rate, say)
+
+
+def _vocabulary(job: Job, train: list[Utterance], processes: Processes) -> Vocabulary:
+    """That of an earlier run in the same folder, else one made from the training texts."""
+    place = job.out / "vocabulary"
+    if not place.exists() and processes.first:
+        texts = (u.text for u in train)
+        options = job.recipe.data
+        build_vocabulary(texts, options.vocabulary, options.size).save(place)
+    processes.wait()
+    return load_vocabulary(place)
+
+
+def _digest(job: Job, facts: Facts, vocabulary: Vocabulary, data: TrainingData) -> str:
+    """What a checkpoint must have in common with the run that goes on from it."""
+    record = job.recipe.record()
+    record["pace"] = None
+    found = blake2b(digest_size=16)
+    found.update(json.dumps(record, sort_keys=True).encode())
+    found.update(print_graph(facts.graph, facts.types).encode())
+    found.update((job.out / "vocabulary").read_bytes())
+    for utterance in data.train:
+        found.update(f"{utterance.id}\t{utterance.text}\t{utterance.duration}\n".encode())
+    return found.hexdigest()
+
+
+def _trainer(
+    job: Job,
+    processes: Processes,
+    facts: Facts,
+    model: TrainedModel,
+    vocabulary: Vocabulary,
+    data: TrainingData,
+    show: Callable[[int, dict[str, float]], None],
+) -> Trainer:
+    cache = AudioCache(data.rate, 512 * 2**20, data.loader.dataset.audio.channels)
+
+    def validate() -> dict[str, float]:
+        return word_errors(model.lowered, vocabulary, data.dev, cache, processes.device)
+
+    def best() -> None:
+        if trainer.best_score is not None:
+            _write_best(job, facts, model, vocabulary, trainer)
+
+    trainer = Trainer(
+        model,
+        job.recipe,
+        data,
+        processes,
+        job.out / "checkpoints",
+        validate,
+        best,
+        [],
+        show,
+    )
+    return trainer
+
+
+def word_errors(
+    lowered: Lowered,
+    vocabulary: Vocabulary,
+    utterances: tuple[Utterance, ...],
+    cache: AudioCache,
+    device: torch.device | str = "cpu",
+) -> dict[str, float]:
+    """The word error rate in percent. Raises AsrcError E1005 where nothing can be scored."""
+    found = list(recognise(lowered, vocabulary, utterances, cache, device=device))
+    heard = [r for r in found if isinstance(r, Recognised)]
+    if not heard:
+        message = f"nothing can be scored: {len(utterances)} utterances, none with usable audio"
+        raise AsrcError(diagnostic("E1005", message, help="is it the right manifest?"))
+    scored = jiwer.process_words([r.utterance.text for r in heard], [r.text for r in heard])
+    skipped = sum(isinstance(r, Skipped) for r in found)
+    return {"score": 100 * scored.wer, "wer": 100 * scored.wer, "skipped": skipped}
+
+
+def _write_best(
+    job: Job, facts: Facts, model: TrainedModel, vocabulary: Vocabulary, trainer: Trainer
+) -> None:
+    """The recogniser with the present weights, for `asrc eval` and `asrc transcribe`."""
+    whole = Lowered(facts)
+    tensors = model.lowered.tensors()
+    with torch.no_grad():
+        for name, x in whole.tensors().items():
+            x.copy_(tensors[name])
+    card = {
+        **job.note,
+        "recipe": job.recipe.record(),
+        "update": trainer.update,
+        "dev_wer": trainer.best_score,
+    }
+    write_recogniser(job.out / "best", Recogniser(whole, vocabulary, card))

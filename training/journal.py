@@ -1,0 +1,70 @@
+"""What a training reports: a CSV file, and TensorBoard where it is asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..compiler.files import read_bytes, write_text
+
+
+class Sink(Protocol):
+    """Where numbers of an update go."""
+
+    def note(self, update: int, numbers: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class CsvJournal:
+    """`update,name,value` lines; a resumed run drops what came after its checkpoint."""
+
+    def __init__(self, path: Path, resumed_at: int) -> None:
+        self.path = path
+        kept = _lines_up_to(path, resumed_at) if path.exists() else []
+        write_text(path, "".join(["update,name,value\n", *kept]))
+        self.file = path.open("a", encoding="utf-8", newline="")
+
+    def note(self, update: int, numbers: Mapping[str, float]) -> None:
+        csv.writer(self.file, lineterminator="\n").writerows(
+            (update, name, f"{value:.6g}") for name, value in numbers.items()
+        )
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _lines_up_to(path: Path, update: int) -> list[str]:
+    """Whole lines of the journal up to an update."""
+    text = read_bytes(path).decode("utf-8", "replace")
+    rows = csv.reader(io.StringIO(text))
+    whole = (row for row in rows if len(row) == 3 and row[0].isdigit())
+    return [f"{row[0]},{row[1]},{row[2]}\n" for row in whole if int(row[0]) <= update]
+
+
+class TensorBoardJournal:
+    """Scalars for TensorBoard; what came after the checkpoint of a resumed run is hidden."""
+
+    def __init__(self, folder: Path, resumed_at: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer: Any = SummaryWriter(str(folder), purge_step=resumed_at + 1)
+
+    def note(self, update: int, numbers: Mapping[str, float]) -> None:
+        for name, value in numbers.items():
+            self.writer.add_scalar(name, value, update)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def open_journals(folder: Path, resumed_at: int, tensorboard: bool) -> list[Sink]:
+    """The journals of a training's folder."""
+    found: list[Sink] = [CsvJournal(folder / "log.csv", resumed_at)]
+    if tensorboard:
+        found.append(TensorBoardJournal(folder / "tensorboard", resumed_at))
+    return found

@@ -1,0 +1,189 @@
+"""The model in training: logits in place of log-probabilities, features to hide, losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import sqrt
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+
+from ..backends.torch.audio import Logmel
+from ..backends.torch.dropout import Dropout
+from ..backends.torch.frames import count_windows
+from ..backends.torch.leaves import Cmvn
+from ..backends.torch.lowered import Lowered
+from ..backends.torch.ports import value_name
+from ..compiler.facts import Facts
+from ..compiler.graph import Graph
+from ..compiler.types import Lattice, base_clock
+from ..runtime.transducer import Roles, find_roles, no_transducer
+from .augment import SpecAugment, spec_augment
+from .dataset import Batch
+from .losses import ctc_loss, rnnt_loss, usable
+from .recipe import Losses
+
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
+
+
+def open_ended(facts: Facts) -> Facts:
+    """The graph without the log-softmax that a joint ends with: the loss has its own."""
+    graph, types = facts.graph, facts.types
+    last = {
+        path: graph[path].inputs[0]
+        for path in graph.outputs.values()
+        if graph[path].op == "log_softmax"
+        and isinstance(base_clock(types[path].clock), Lattice)
+        and not graph.readers[path]
+    }
+    if not last:
+        return facts
+    return Facts(graph.rewrite([n for n in graph if n.path not in last], last))
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The losses of a batch: sums over utterances, how many counted, and how many labels."""
+
+    transducer: Tensor
+    ctc: Tensor
+    graph: Tensor
+    utterances: int
+    labels: int
+    skipped: int
+
+
+class TrainedModel(nn.Module):
+    """A lowered transducer with what only training needs: a CTC head, masks on features."""
+
+    def __init__(self, facts: Facts, losses: Losses, augment: SpecAugment | None) -> None:
+        super().__init__()
+        self.lowered = Lowered(open_ended(facts))
+        self.roles: Roles = find_roles(self.lowered)
+        if len(self.roles.heads) != 1:
+            raise no_transducer(facts.graph, "training knows no loss for several heads")
+        self.losses, self.augment = losses, augment
+        self.normalised = not _ends_open(facts.graph, self.lowered.facts.graph)
+        self.ctc = self._ctc_head() if losses.ctc > 0 else None
+        self.batch: Batch | None = None
+        self.epoch = 0
+        for module, frames in self._features():
+            module.register_forward_hook(self._hider(frames))
+
+    def _ctc_head(self) -> nn.Linear:
+        """From the first value that the joint reads to labels and blank."""
+        name = self.roles.frames[0]
+        path = next(p.path for p in self.lowered.parts["frames"].outputs if p.name == name)
+        width = self.lowered.facts.types[path].size
+        head = nn.Linear(width, self.roles.labels_count + 1)
+        source = torch.Generator().manual_seed(crc32(b"ctc"))
+        with torch.no_grad():
+            for x in head.parameters():
+                x.copy_((torch.rand(x.shape, generator=source) * 2 - 1) / sqrt(width))
+        return head
+
+    # --- features ---
+
+    def _features(self) -> Iterator[tuple[nn.Module, tuple[int, int]]]:
+        """Modules that normalise log-mel features; the window and hop of those."""
+        graph = self.lowered.facts.graph
+        for path, module in self.lowered.leaves.items():
+            if isinstance(module, Cmvn):
+                source = graph[path].inputs[0]
+                front = self.lowered.leaves.get(source)
+                if isinstance(front, Logmel):
+                    yield module, (front.window, front.hop)
+
+    def _hider(self, framing: tuple[int, int]) -> Hook:
+        window, hop = framing
+
+        def hide(module: nn.Module, given: tuple[Tensor, ...], found: Tensor) -> Tensor | None:
+            if not self.training or self.augment is None or self.batch is None:
+                return None
+            frames = count_windows(self.batch.samples, window, hop)
+            flat = found.flatten(2) if found.ndim > 3 else found
+            hidden = spec_augment(flat, frames, self.batch.ids, self.epoch, self.augment)
+            return hidden.view(found.shape)
+
+        return hide
+
+    def begin(self, batch: Batch, epoch: int) -> None:
+        """What is random about a batch follows from its utterances and the epoch."""
+        self.batch, self.epoch = batch, epoch
+        keys = tuple(crc32(id.encode()) * 2**16 + epoch for id in batch.ids)
+        for module in self.lowered.leaves.values():
+            if isinstance(module, Dropout):
+                module.keys = keys
+
+    # --- losses ---
+
+    def forward(self, batch: Batch) -> Parts:
+        """Losses of a batch, summed over its utterances."""
+        roles = self.roles
+        start = batch.targets.new_zeros(len(batch), 1)
+        audio = batch.audio.unsqueeze(-1) if batch.audio.ndim == 2 else batch.audio.transpose(1, 2)
+        values = self.lowered(
+            {
+                roles.audio: audio,
+                f"{roles.audio}_length": batch.samples,
+                roles.previous: torch.cat([start, batch.targets], 1),
+                f"{roles.previous}_length": batch.labels + 1,
+            }
+        )
+        frames = values[f"{roles.frames[0]}_length"]
+        logits = values[roles.heads[0]]
+        transducer = rnnt_loss(
+            logits.float(),
+            batch.targets,
+            frames,
+            batch.labels,
+            blank=roles.blank,
+            fastemit=self.losses.fastemit,
+            reduction="sum",
+            normalised=self.normalised,
+        )
+        counted = usable(frames, batch.labels)
+        return Parts(
+            transducer,
+            self._ctc_loss(values[roles.frames[0]], frames, batch),
+            self._graph_losses(values),
+            int(counted.sum()),
+            int(batch.labels.sum()),
+            int((~counted).sum()),
+        )
+
+    def _ctc_loss(self, encoded: Tensor, frames: Tensor, batch: Batch) -> Tensor:
+        if self.ctc is None:
+            return encoded.new_zeros(())
+        logits = self.ctc(encoded.flatten(2)).float()
+        loss, _ = ctc_loss(
+            logits, batch.targets, frames, batch.labels, blank=self.roles.blank, reduction="sum"
+        )
+        return loss
+
+    def _graph_losses(self, values: dict[str, Tensor]) -> Tensor:
+        """Loss values that passes put into the graph: the mean over frames, summed."""
+        graph = self.lowered.facts.graph
+        total = torch.zeros(())
+        for path in graph.losses.values():
+            name = value_name(graph, path)
+            x, length = values[name], values.get(f"{name}_length")
+            total = total.to(x.device) + _mean_over_frames(x, length)
+        return total
+
+
+def _ends_open(before: Graph, after: Graph) -> bool:
+    return len(before) != len(after)
+
+
+def _mean_over_frames(x: Tensor, length: Tensor | None) -> Tensor:
+    """The mean of each utterance's frames, summed over the batch."""
+    if length is None:
+        return x.flatten(1).mean(1).sum()
+    there = torch.arange(x.shape[1], device=x.device) < length.unsqueeze(1)
+    wide = there.reshape(there.shape + (1,) * (x.ndim - 2))
+    total = torch.where(wide, x, 0.0).flatten(1).sum(1)
+    each = length.clamp(min=1) * (x[0, 0].numel() if x.shape[1] else 1)
+    return (total / each).sum()

@@ -1,0 +1,98 @@
+"""AdamW with warm-up and a cosine, gradient clipping, and the mean of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import cos, pi
+
+import torch
+from torch import Tensor, nn
+
+from .recipe import Optimiser
+
+
+def rate_at(update: int, options: Optimiser) -> float:
+    """The learning rate of an update, counted from zero."""
+    if update < options.warm_up:
+        return options.rate * (update + 1) / options.warm_up
+    left = max(1, options.updates - options.warm_up)
+    done = min(1.0, (update - options.warm_up) / left)
+    return options.rate * (options.final + (1 - options.final) * (1 + cos(pi * done)) / 2)
+
+
+class Updater:
+    """The optimiser of a model's parameters, and the mean of its weights.
+
+    The mean (Polyak and Juditsky 1992, with exponential weights) covers buffers as well; early on
+    its decay is smaller, so that it does not hold on to the first values.
+    """
+
+    def __init__(self, model: nn.Module, options: Optimiser) -> None:
+        self.options = options
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.model = model
+        decayed = [p for p in self.parameters.values() if p.ndim > 1]
+        others = [p for p in self.parameters.values() if p.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": options.decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=options.rate, betas=options.betas)
+        self.average = {name: x.detach().clone() for name, x in self._state().items()}
+
+    def _state(self) -> dict[str, Tensor]:
+        return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+
+    def gradients_are_finite(self) -> bool:
+        """Clips the gradient's norm; false where it is infinite or no number."""
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.options.clip)
+        return bool(torch.isfinite(norm))
+
+    def apply(self, update: int) -> float:
+        """One update; its learning rate."""
+        rate = rate_at(update, self.options)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self._note_mean(update)
+        return rate
+
+    @torch.no_grad()
+    def _note_mean(self, update: int) -> None:
+        decay = min(self.options.average, (1 + update) / (10 + update))
+        for name, x in self._state().items():
+            mean = self.average[name]
+            if mean.is_floating_point():
+                mean.lerp_(x.detach().to(mean.dtype), 1 - decay)
+
+    # --- what a checkpoint holds ---
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        moments: dict[str, Tensor] = {}
+        for name, parameter in self.parameters.items():
+            for key, x in self.optimiser.state.get(parameter, {}).items():
+                moments[f"{key}.{name}"] = torch.as_tensor(x)
+        return {"weights": self._state(), "average": self.average, "optimiser": moments}
+
+    @torch.no_grad()
+    def restore(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Back to what a checkpoint holds."""
+        _copy(self._state(), groups["weights"])
+        _copy(self.average, groups["average"])
+        moments = groups["optimiser"]
+        for name, parameter in self.parameters.items():
+            keys = [k for k in ("step", "exp_avg", "exp_avg_sq") if f"{k}.{name}" in moments]
+            if keys:
+                state = {k: moments[f"{k}.{name}"].clone() for k in keys}
+                moved = {k: x if k == "step" else x.to(parameter.device) for k, x in state.items()}
+                self.optimiser.state[parameter] = moved
+
+
+def _copy(into: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    for name, x in into.items():
+        x.copy_(given[name])
+
+
+def count(parameters: Iterable[nn.Parameter]) -> int:
+    """How many numbers are trained."""
+    return sum(p.numel() for p in parameters)
