@@ -15,6 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .backends.torch.initialise import initialise
+    from .backends.torch.lowered import Lowered, lower
+    from .backends.torch.session import Session
     from .compiler.diagnostics import AsrcError, Diagnostic
     from .compiler.facts import Facts
     from .compiler.graph import Graph, Node
@@ -23,20 +26,29 @@ if TYPE_CHECKING:
     from .compiler.manager import Result, run_pipeline
     from .dsl.check import Model, check_model, load, read_model
     from .dsl.render import render
+    from .runtime.listener import Listener
+    from .runtime.recogniser import Recogniser, read_recogniser
 
 _HOMES = {
     "AsrcError": "compiler.diagnostics",
     "Diagnostic": "compiler.diagnostics",
     "Facts": "compiler.facts",
     "Graph": "compiler.graph",
+    "Listener": "runtime.listener",
+    "Lowered": "backends.torch.lowered",
     "Model": "dsl.check",
     "Node": "compiler.graph",
+    "Recogniser": "runtime.recogniser",
     "Result": "compiler.manager",
+    "Session": "backends.torch.session",
     "check_model": "dsl.check",
+    "initialise": "backends.torch.initialise",
     "load": "dsl.check",
+    "lower": "backends.torch.lowered",
     "parse_graph": "compiler.irread",
     "print_graph": "compiler.irtext",
     "read_model": "dsl.check",
+    "read_recogniser": "runtime.recogniser",
     "render": "dsl.render",
     "run_pipeline": "compiler.manager",
 }
@@ -46,14 +58,21 @@ __all__ = [
     "Diagnostic",
     "Facts",
     "Graph",
+    "Listener",
+    "Lowered",
     "Model",
     "Node",
+    "Recogniser",
     "Result",
+    "Session",
     "check_model",
+    "initialise",
     "load",
+    "lower",
     "parse_graph",
     "print_graph",
     "read_model",
+    "read_recogniser",
     "render",
     "run_pipeline",
 ]

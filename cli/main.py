@@ -15,7 +15,19 @@ import click
 from .guard import FAILED, READER_GONE, Guard, close_quietly, exit_code, version
 from .terminal import show_diagnostics
 
-COMMANDS = ("check", "completion", "explain", "fmt", "inspect", "new", "passes", "train")
+COMMANDS = (
+    "check",
+    "completion",
+    "corpora",
+    "eval",
+    "explain",
+    "fmt",
+    "inspect",
+    "new",
+    "passes",
+    "train",
+    "transcribe",
+)
 
 HELP = """Compile streaming speech recognisers written in `.asr`.
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import torch
 
 from ..backends.torch.lowered import Lowered
+from ..compiler.diagnostics import AsrcError
 from ..runtime.decode import GreedyDecoder, Token
+from ..runtime.listener import Listener
+from ..runtime.recogniser import Recogniser
 from ..runtime.transducer import LoweredTransducer, clock_of
 from ..runtime.vocabulary import Vocabulary
 from .batches import Batching, epoch_batches
@@ -83,3 +86,21 @@ class _Silent:
 
     def save(self, path: Path | str) -> None:
         self.vocabulary.save(path)
+
+
+def recognise_as_stream(
+    recogniser: Recogniser, utterances: Sequence[Utterance], cache: AudioCache, *, beam: int = 1
+) -> Iterator[Recognised | Skipped]:
+    """The same as a user hears it: 100 ms at a time, one utterance after the other."""
+    listener = Listener(recogniser, beam=beam)
+    for utterance in utterances:
+        try:
+            samples = cache.read(utterance)
+        except AsrcError as error:
+            yield Skipped(utterance.id, "audio cannot be used", error.diagnostics[0].message)
+            continue
+        listener.restart()
+        for start in range(0, samples.shape[-1], recogniser.rate // 10):
+            listener.push(samples[..., start : start + recogniser.rate // 10])
+        heard = listener.finish()
+        yield Recognised(utterance, heard.text, heard.best[0].tokens)

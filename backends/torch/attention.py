@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,12 +34,29 @@ def visible(
     return seen.unsqueeze(0) if there is None else seen & there.unsqueeze(1)
 
 
+class Sight(NamedTuple):
+    """Who sees whom, for the fused operator: `mask` is zero or minus infinity, `[..., 1, Q, K]`,
+    all zero for queries that see nothing, to keep numbers finite; `some` (`[..., Q, 1]`) says
+    which see something."""
+
+    mask: Tensor
+    some: Tensor
+
+
+def sight(seen: Tensor, like: Tensor) -> Sight:
+    """Of `[..., Q, K]`, in the type of `like`."""
+    some = seen.any(-1, keepdim=True)
+    hidden = (some & ~seen).unsqueeze(-3)
+    zero = torch.zeros(hidden.shape, dtype=like.dtype, device=seen.device)
+    return Sight(zero.masked_fill_(hidden, float("-inf")), some)
+
+
 def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     heads: int,
-    seen: Tensor | None = None,
+    seen: Tensor | Sight | None = None,
     bias: Tensor | None = None,
     causal: bool = False,
 ) -> Tensor:
@@ -46,14 +64,13 @@ def attend(
 
     `seen` is `[..., Q, K]`; a query that sees nothing gets zeros.
     """
-    mask = _mask(seen, bias, q)
+    seen = sight(seen, q) if isinstance(seen, Tensor) else seen
+    mask = bias if seen is None else seen.mask if bias is None else bias + seen.mask.to(bias.dtype)
     mixed = functional.scaled_dot_product_attention(
         in_heads(q, heads), in_heads(k, heads), in_heads(v, heads), mask, is_causal=causal
     )
     found = mixed.transpose(-2, -3).flatten(-2)
-    if seen is None:
-        return found
-    return torch.where(seen.any(-1, keepdim=True), found, 0.0)
+    return found if seen is None else found * seen.some.to(found.dtype)
 
 
 def in_heads(x: Tensor, heads: int) -> Tensor:
@@ -61,36 +78,31 @@ def in_heads(x: Tensor, heads: int) -> Tensor:
     return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
 
 
-def _mask(seen: Tensor | None, bias: Tensor | None, q: Tensor) -> Tensor | None:
-    """One mask for the fused operator; rows without a key see all, to keep numbers finite."""
-    if seen is None:
-        return bias
-    open_ = (seen | ~seen.any(-1, keepdim=True)).unsqueeze(-3)
-    return open_ if bias is None else bias.masked_fill(~open_, float("-inf"))
-
-
 def relative_scores(p: Tensor, r: Tensor, heads: int, keys: int) -> Tensor:
     """`p r[t - s] / sqrt(d)` for every query and key: `[B, heads, T, keys]`.
 
     `r` runs over the distances `-(n - 1) .. n - 1` for `n` frames, `[1, 2 n - 1, W]`.
     """
-    scores = in_heads(p, heads) @ in_heads(r, heads).flip(-2).transpose(-1, -2)
-    return skewed(scores, keys) / sqrt(p.shape[-1] // heads)
+    scaled = in_heads(p, heads) / sqrt(p.shape[-1] // heads)
+    return skewed(scaled @ in_heads(r, heads).flip(-2).transpose(-1, -2), keys)
 
 
 def skewed(scores: Tensor, keys: int) -> Tensor:
-    """`[..., T, 2 T - 1]`, distances falling from `T - 1`, to `[..., T, keys]` by position."""
-    frames = scores.shape[-2]
-    moved = functional.pad(scores, (0, 1)).flatten(-2)[..., frames - 1 : -1]
-    return moved.reshape(*scores.shape[:-2], frames, 2 * frames - 1)[..., :keys]
+    """`[..., T, 2 T - 1]`, distances falling from `T - 1`, to `[..., T, keys]` by position.
+
+    A view: one query further down, a key's score stands one place to the left.
+    """
+    frames, (down, right) = scores.shape[-2], scores.stride()[-2:]
+    size = (*scores.shape[:-1], keys)
+    strides = (*scores.stride()[:-2], down - right, right)
+    return scores.as_strided(size, strides, scores.storage_offset() + (frames - 1) * right)
 
 
 def sinusoids(distances: Tensor, n: int) -> Tensor:
     """Sine and cosine in turn of each distance, `[1, distances, n]` (Vaswani et al. 2017, 3.5)."""
-    column = torch.arange(n, device=distances.device)
-    rate = 10_000.0 ** (-2 * (column // 2).double() / n)
-    angle = distances.double().unsqueeze(1) * rate
-    return torch.where(column % 2 == 1, angle.cos(), angle.sin()).unsqueeze(0)
+    pair = torch.arange((n + 1) // 2, device=distances.device)
+    angle = distances.double().unsqueeze(1) * 10_000.0 ** (-2 * pair.double() / n)
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, :n].unsqueeze(0)
 
 
 def positions(x: Tensor, n: int) -> Tensor:
@@ -110,3 +122,9 @@ def attend_catalogue(
         return attend(q.unsqueeze(-2), k, v, heads, mask).squeeze(-2)
     found = attend(q.flatten(1, -2), k, v, heads, mask)
     return found.view(*q.shape[:-1], found.shape[-1])
+
+
+def middle(r: Tensor, q: Tensor) -> Tensor:
+    """Of encodings of more distances those between two frames of `q`."""
+    reach, wanted = r.shape[1] // 2, max(q.shape[1], 1) - 1
+    return r[:, reach - wanted : reach + wanted + 1]

@@ -45,12 +45,14 @@ class Logmel(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """`[B, samples, channels]` to `[B, frames, *dims]`, in float32 at least."""
-        missing = max(0, self.window - audio.shape[1])  # a void frame beats none
         with torch.autocast(audio.device.type, enabled=False):
-            whole = functional.pad(audio.to(self.bank.dtype), (0, 0, 0, missing))
+            whole = audio.to(self.bank.dtype)
+            if audio.shape[1] < self.window:  # a void frame beats none
+                whole = functional.pad(whole, (0, 0, 0, self.window - audio.shape[1]))
             pieces = whole.transpose(1, 2).unfold(-1, self.window, self.hop)
             lines: Tensor = torch.fft.rfft(pieces * self.hann, self.size)
-            power = lines.real.square() + lines.imag.square()
-            energy = (power @ self.bank).clamp(min=FLOOR).log()
+            squares = torch.view_as_real(lines).square_()
+            power = squares[..., 0] + squares[..., 1]
+            energy = (power @ self.bank).clamp_(min=FLOOR).log_()
         found: Tensor = energy.transpose(1, 2)
         return found.reshape(*found.shape[:2], *self.dims)

@@ -248,6 +248,15 @@ def lengthened(emitter: Emitter, node: Node, there: There) -> There:
     return replace(there, length=emitter.call(change, there.length, factor))
 
 
+def attention_there(emitter: Emitter, node: Node) -> There:
+    """A query's frame is there when the query is, as far as the keys go, gates apart."""
+    query = emitter.there[node.inputs[0]]
+    types = emitter.model.types
+    if types[node.inputs[0]].clock != types[node.inputs[1]].clock:
+        return query
+    return replace(query, length=emitter.meet(node.inputs[:3]).length)
+
+
 def frames_in(site: Site, name: str, slot: int) -> int | None:
     """A time or count among the options, in frames of an input."""
     value = site.node.attrs[name]

@@ -13,7 +13,7 @@ from ...compiler.graph import Node
 from ...compiler.reference import index_rank
 from ...compiler.types import Finite, Label, Static, Stream, base_clock
 from . import attention, frames
-from .emit import Model, Row, Site, There
+from .emit import Model, Row, Site, There, attention_there
 from .recurrent import select
 
 
@@ -97,7 +97,7 @@ def inner_there(site: Site) -> There:
     if op in ("mean", "max") and isinstance(site.kind.clock, Stream | Label):
         return There()
     if op == "attend":
-        return site.emitter.meet(site.node.inputs[:1])
+        return attention_there(site.emitter, site.node)
     if mask is None or op == "unfold":
         return there
     if op == "append":
@@ -120,39 +120,19 @@ def appended_mask(mask: torch.Tensor, always: bool) -> torch.Tensor:
 
 
 def attend_elsewhere(site: Site) -> fx.Node:
-    """Attention to a catalogue, along labels, or along an inner axis."""
+    """Attention to a catalogue, or along an inner axis."""
     q, k, v = site.raw[:3]
-    heads, clock, keys = site.int("heads"), site.kind.clock, site.kinds[1].clock
-    if isinstance(clock, Label) and clock == keys:
-        return _along_labels(site, q, k, v)
-    if clock == keys:
-        seen = site.emitter.there[site.node.inputs[1]].inner
-        rows = None if seen is None else site.method("unsqueeze", seen, -2)
-        return site.call(attention.attend, q, k, v, heads, rows)
-    return _to_catalogue(site, q, k, v)
-
-
-def _along_labels(site: Site, q: fx.Node, k: fx.Node, v: fx.Node) -> fx.Node:
-    left, bias = site.node.attrs["left"], relative(site, q)
-    if left is None and bias is None:
-        return site.call(attention.attend, q, k, v, site.int("heads"), causal=True)
-    seen = site.emitter.call(attention.visible, q, left=left)
-    return site.call(attention.attend, q, k, v, site.int("heads"), seen, bias)
-
-
-def relative(site: Site, q: fx.Node) -> fx.Node | None:
-    """The scores of relative positions over a whole utterance, where the attention has them."""
-    if len(site.node.inputs) < 5:
-        return None
-    p, r = site.raw[3:]
-    keys = site.call(frames.extent, q)
-    return site.call(attention.relative_scores, p, r, site.int("heads"), keys)
+    if site.kind.clock != site.kinds[1].clock:
+        return _to_catalogue(site, q, k, v)
+    seen = site.emitter.meet(site.node.inputs[1:3]).inner
+    rows = None if seen is None else site.method("unsqueeze", seen, -2)
+    return site.call(attention.attend, q, k, v, site.int("heads"), rows)
 
 
 def _to_catalogue(site: Site, q: fx.Node, k: fx.Node, v: fx.Node) -> fx.Node:
     assert len(site.node.inputs) == 3, "a catalogue has no positions"
     keys = site.kinds[1].clock
-    seen = site.emitter.there[site.node.inputs[1]].inner
+    seen = site.emitter.meet(site.node.inputs[1:3]).inner
     each = isinstance(keys, Finite) and not isinstance(base_clock(keys), Static)
     return site.call(attention.attend_catalogue, q, k, v, site.int("heads"), seen, each)
 

@@ -18,7 +18,7 @@ from ...compiler.graph import Node
 from ...compiler.reference import Loop, index_rank
 from ...compiler.types import Label, Lattice, Static, Stream, Type, base_clock
 from . import attention, frames, framewise, inner
-from .emit import Model, Row, Site, There, frames_in, lengthened
+from .emit import Model, Row, Site, There, attention_there, frames_in, lengthened
 from .loops import emit_loop
 from .recurrent import select
 from .recurring import Recurring
@@ -66,10 +66,10 @@ class Offline(Recurring):
             raised = self.method("unsqueeze", raised, -1)
         if found is None:
             return raised
-        found, raised = self._cut((found, raised))
+        found, raised = self.cut((found, raised))
         return self.call(torch.logical_and, found, raised)
 
-    def _cut(self, values: tuple[fx.Node, ...]) -> tuple[fx.Node, ...]:
+    def cut(self, values: tuple[fx.Node, ...]) -> tuple[fx.Node, ...]:
         cut = self.call(frames.together, *values)
         return tuple(self.item(cut, n) for n in range(len(values)))
 
@@ -82,7 +82,7 @@ class Offline(Recurring):
         ins = tuple(self.data[p] for p in node.inputs)
         if node.op in TIME and not inner.is_inner_shift(self.model, node):
             site = self.site(node, ins)
-            there = self.there[node.inputs[0]] if node.inputs else There()
+            there = self._timed_there(node)
             self.there[node.path] = self.gated(node.path, lengthened(self, node, there))
             return TIME[node.op](site)
         if node.op in inner.ROWS:
@@ -90,6 +90,11 @@ class Offline(Recurring):
             self.there[node.path] = self.gated(node.path, inner.inner_there(site))
             return inner.ROWS[node.op](site)
         return self._framewise(node, ins)
+
+    def _timed_there(self, node: Node) -> There:
+        if node.op == "attend":
+            return attention_there(self, node)
+        return self.there[node.inputs[0]] if node.inputs else There()
 
     def _framewise(self, node: Node, ins: tuple[fx.Node, ...]) -> fx.Node:
         there = self.meet(node.inputs)
@@ -123,7 +128,7 @@ class Offline(Recurring):
         streams = [n for n, p in enumerate(node.inputs) if self._is_stream(p)]
         lengths = {self.there[node.inputs[n]].length for n in streams}
         if len(lengths) > 1:
-            cut = self._cut(tuple(found[n] for n in streams))
+            cut = self.cut(tuple(found[n] for n in streams))
             for n, x in zip(streams, cut, strict=True):
                 found[n] = x
         return tuple(found)
@@ -142,7 +147,7 @@ class Offline(Recurring):
     def aligned(self, paths: tuple[str, ...]) -> tuple[fx.Node, ...]:
         """Values on the frames that all of them have."""
         data = tuple(self.data[p] for p in paths)
-        return data if len({self.there[p].length for p in paths}) == 1 else self._cut(data)
+        return data if len({self.there[p].length for p in paths}) == 1 else self.cut(data)
 
     # --- fused convolutions ---
 
@@ -299,26 +304,40 @@ def _upsample(site: Site) -> fx.Node:
 
 
 def _attend(site: Site) -> fx.Node:
-    if not isinstance(site.kind.clock, Stream) or site.kind.clock != site.kinds[1].clock:
+    clock = site.kind.clock
+    if not isinstance(clock, Stream | Label) or clock != site.kinds[1].clock:
         return inner.attend_elsewhere(site)
-    emitter = _emitter(site)
-    q, k, v = emitter.aligned(site.node.inputs[:3])
-    seen, causal = _seen(site, q)
-    bias = inner.relative(site, q)
-    if causal and bias is None:
+    q, k, v = _emitter(site).aligned(site.node.inputs[:3])
+    causal, bias = _is_causal(site), _relative(site, q)
+    if causal and bias is None and site.node.attrs["left"] is None:
         return site.call(attention.attend, q, k, v, site.int("heads"), causal=True)
-    if causal:
-        seen = emitter.call(attention.visible, q)
-    return site.call(attention.attend, q, k, v, site.int("heads"), seen, bias)
+    return site.call(attention.attend, q, k, v, site.int("heads"), _seen(site, q, causal), bias)
 
 
-def _seen(site: Site, q: fx.Node) -> tuple[fx.Node | None, bool]:
-    """Who sees whom, and whether that is simply the past."""
-    emitter, mask = _emitter(site), site.node.attrs["mask"]
-    there = emitter.meet(site.node.inputs[1:3])
+def _is_causal(site: Site) -> bool:
+    """Whether the past alone is seen and all of it is there for every query that is."""
+    gates = _emitter(site).meet(site.node.inputs[1:3]).gates
+    labels = isinstance(site.kind.clock, Label)
+    return (labels or site.node.attrs["mask"] == "causal") and not gates
+
+
+def _relative(site: Site, q: fx.Node) -> fx.Node | None:
+    """The scores of relative positions, where the attention has them."""
+    if len(site.node.inputs) < 5:
+        return None
+    emitter, r = _emitter(site), site.raw[4]
+    p = emitter.aligned((*site.node.inputs[:3], site.node.inputs[3]))[3]
+    if q is not emitter.data[site.node.inputs[0]]:
+        r = site.call(attention.middle, r, q)
+    keys = site.call(frames.extent, q)
+    return site.call(attention.relative_scores, p, r, site.int("heads"), keys)
+
+
+def _seen(site: Site, q: fx.Node, causal: bool) -> fx.Node:
+    """Who sees whom."""
+    emitter = _emitter(site)
+    mask = "causal" if isinstance(site.kind.clock, Label) else site.node.attrs["mask"]
     left, right = (frames_in(site, n, 1) for n in ("left", "right"))
-    if mask == "causal" and left is None and not there.gates:
-        return None, True
     bounds: dict[str, dict[str, Any]] = {
         "full": {"left": None, "right": None},
         "causal": {"left": left},
@@ -326,9 +345,21 @@ def _seen(site: Site, q: fx.Node) -> tuple[fx.Node | None, bool]:
         "limited": {"left": left, "right": right or 0},
     }
     options = bounds[cast(str, mask)]
-    if mask != "causal" or there.gates:
-        options["there"] = emitter.mask(site.node.inputs[1])
-    return emitter.call(attention.visible, q, **options), False
+    if not causal:
+        options["there"] = _keys_there(site, q)
+    return emitter.call(attention.visible, q, **options)
+
+
+def _keys_there(site: Site, q: fx.Node) -> fx.Node | None:
+    """Which keys are there with their values."""
+    emitter, (keys, values) = _emitter(site), site.node.inputs[1:3]
+    masks = [emitter.mask(keys)]
+    if emitter.there[keys] != emitter.there[values]:
+        masks.append(emitter.mask(values))
+    found = [emitter.cut((mask, q))[0] for mask in masks if mask is not None]
+    if len(found) == 2:
+        return site.call(torch.logical_and, *emitter.cut(tuple(found)))
+    return found[0] if found else None
 
 
 def _positions(site: Site) -> fx.Node:
@@ -338,7 +369,7 @@ def _positions(site: Site) -> fx.Node:
 
 
 def _positioned(site: Site) -> fx.Node:
-    """The queries that the positions are for."""
+    """The queries that positions are for."""
     graph, emitter, todo = site.emitter.model.graph, site.emitter, [site.node.path]
     while todo:
         path = todo.pop()
@@ -356,7 +387,7 @@ TIME: Mapping[str, Row] = {
     "window": _window,
     "stride": _stride,
     "upsample": _upsample,
-    "logmel": lambda site: site.leaf(site.x),
+    "logmel": lambda site: _slowed(site, site.leaf(site.x)),
     "attend": lambda site: _slowed(site, _attend(site)),
     "positions": _positions,
 }

@@ -47,10 +47,14 @@ class Lstm(nn.Module):
         weight: Tensor = self.weight
         bias: Tensor = self.zero if self.bias is None else self.bias
         if self.gates != (0, 1, 2, 3):
-            rows = torch.arange(len(bias), device=bias.device).view(4, -1)[list(self.gates)]
-            weight, bias = weight[rows.flatten()], bias[rows.flatten()]
+            weight, bias = self._in_order(weight), self._in_order(bias)
         width = weight.shape[1] - self.recurrent
-        return weight[:, :width].contiguous(), weight[:, width:].contiguous(), bias, self.zero
+        rows, recurrent = torch.split_with_sizes(weight, [width, self.recurrent], 1)
+        return rows.contiguous(), recurrent.contiguous(), bias, self.zero
+
+    def _in_order(self, rows: Tensor) -> Tensor:
+        quarters = rows.chunk(4)
+        return torch.cat([quarters[gate] for gate in self.gates])
 
     def _nothing(
         self, x: Tensor, h: Tensor | None, c: Tensor | None

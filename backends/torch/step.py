@@ -8,7 +8,8 @@ whole utterance: a stream that begins anew needs its age set to zero, nothing el
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
@@ -24,7 +25,8 @@ from ...compiler.ops import VIEWS
 from ...compiler.reference import Loop, index_rank
 from ...compiler.types import Stream, Type, base_clock
 from . import frame, framewise, inner, stepping
-from .emit import Model, Row, Site, There, frames_in, lengthened
+from .emit import Model, Row, Site, There, attention_there, frames_in, lengthened
+from .frames import all_there
 from .leaftable import logmel_samples
 from .loops import emit_loop, register_type, steps_back
 from .match import LstmBody, SumBody
@@ -66,6 +68,8 @@ class Step(Recurring):
             path: line.demanded(line.start, line.start + line.count * multiple)
             for path, line in schedule.lines.items()
         }
+        for path in self._flags_read():
+            self.frames[path] = self.all_frames(path)
         self.kept = {(b.path, b.kind): b.frames for b in schedule.buffers if self._is_mine(b.path)}
         self.states: dict[str, State] = {}
         self.into: dict[str, fx.Node] = {}
@@ -77,6 +81,12 @@ class Step(Recurring):
         """The frames that a step moves on by, read or not."""
         line = self.lines[path]
         return tuple(range(line.start, line.start + line.count * self.multiple))
+
+    def _flags_read(self) -> Iterator[str]:
+        """Inputs that gates read, on frames that their other readers may leave out."""
+        flags = {g.flag for path in self.part.members for g in self.model.gates.get(path, ())}
+        behind = self.model.graph.ancestors(flags)
+        return (p for p in behind if p in self.lines and self.model.graph[p].op == "input")
 
     def _is_mine(self, path: str) -> bool:
         return path in self.part.members or path in self.part.inputs
@@ -142,6 +152,12 @@ class Step(Recurring):
         if len(gaps) == 1 and min(gaps) > 0:
             return self.call(stepping.cut, x, places[0], len(places), gaps.pop())
         return self.call(stepping.picked, x, places)
+
+    def filled(self, x: fx.Node, have: Frames, every: range) -> fx.Node:
+        """Frames without gaps; what stands in the gaps nobody reads."""
+        if len(have) == len(every):
+            return x
+        return self.call(stepping.picked, x, tuple(bisect_right(have, i) - 1 for i in every))
 
     def fetch(self, path: str, frames: Frames, start: fx.Node | None) -> fx.Node:
         """A value for other frames to read: what is absent is zero, or `start`."""
@@ -242,6 +258,8 @@ class Step(Recurring):
         timed = ("attend", "delay", "ahead", "window")
         if node.op in inner.ROWS and node.op not in timed:
             return inner.inner_there(_bare(self, node))
+        if node.op == "attend":
+            return attention_there(self, node)
         if node.op in timed:
             return self.there[node.inputs[0]]
         there = self.meet(node.inputs)
@@ -413,8 +431,9 @@ def _logmel(site: Site) -> fx.Node:
     emitter = _emitter(site)
     window, hop = logmel_samples(site.node, cast(Stream, site.kind.clock).period)
     first, last = emitter.current[0], emitter.current[-1]
-    samples = tuple(range(first * hop, last * hop + window))
-    mel = site.leaf(emitter.fetch(site.node.inputs[0], samples, None))
+    read = sorted({s for i in emitter.current for s in range(i * hop, i * hop + window)})
+    audio = emitter.fetch(site.node.inputs[0], tuple(read), None)
+    mel = site.leaf(emitter.filled(audio, tuple(read), range(first * hop, last * hop + window)))
     return emitter.picked(mel, tuple(range(first, last + 1)), emitter.current)
 
 
@@ -423,17 +442,22 @@ def _attend(site: Site) -> fx.Node:
     queries, keys, seen = spans(emitter, node, emitter.current)
     q = emitter.pull(node.inputs[0], queries)
     k, v = (emitter.pull(path, keys) for path in node.inputs[1:3])
-    there = emitter.mask_at(node.inputs[1], keys)
-    if there is None:
-        from .frames import all_there
-
-        there = site.call(all_there, k, 2)
+    there = _keys_there(site, keys) or site.call(all_there, k, 2)
     bias = None
     if len(node.inputs) == 5:
         p, r = emitter.pull(node.inputs[3], queries), emitter.data[node.inputs[4]]
         low = distance_range(emitter, node)[0]
         bias = site.call(stepping.relative_window, p, r, site.int("heads"), queries, keys, low)
     return site.call(stepping.attend_window, q, k, v, site.int("heads"), seen, there, bias)
+
+
+def _keys_there(site: Site, keys: Frames) -> fx.Node | None:
+    """Which keys are there with their values."""
+    emitter, paths = _emitter(site), site.node.inputs[1:3]
+    if emitter.there[paths[0]] == emitter.there[paths[1]]:
+        paths = paths[:1]
+    found = [mask for path in paths if (mask := emitter.mask_at(path, keys)) is not None]
+    return site.call(torch.logical_and, *found) if len(found) == 2 else (*found, None)[0]
 
 
 def spans(

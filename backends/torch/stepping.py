@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 
 import torch
 from torch import Tensor
@@ -91,7 +92,5 @@ def relative_window(
     scores = in_heads(p, heads) @ in_heads(r, heads).transpose(-1, -2)
     t, s = torch.tensor(queries, device=p.device), torch.tensor(keys, device=p.device)
     place = (t.unsqueeze(1) - s - low).clamp(0, r.shape[-2] - 1)  # beyond is out of sight
-    return (
-        scores.gather(-1, place.expand(*scores.shape[:-1], len(keys)))
-        / float(p.shape[-1] // heads) ** 0.5
-    )
+    found: Tensor = scores.gather(-1, place.expand(*scores.shape[:-1], len(keys)))
+    return found / sqrt(p.shape[-1] // heads)

@@ -1,6 +1,6 @@
 """Beam search, frame by frame, with prefix merging; in blocks of any size, with n-best lists.
 
-Time-synchronous decoding (Saon et al., 2020, section 3.2): all paths are at the same frame; each
+Time-synchronous decoding (Saon et al., 2020): all paths are at the same frame; each
 either ends the frame with a blank or takes labels first, up to `max_symbols`. Labels are followed
 only while they can still matter (in the spirit of the adaptive expansion of Kim et al., 2020).
 """

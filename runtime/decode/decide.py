@@ -15,7 +15,7 @@ class Decision(NamedTuple):
 
     Without a duration head a label goes on 0 frames and a blank 1. With one, the best duration is
     independent of the label, its log-probability counts too, and blank goes on 1 at least
-    (Xu et al., 2023, section 3.3).
+    (Xu et al., 2023; their code for the last).
     """
 
     label: int | None

@@ -1,7 +1,7 @@
 """Greedy decoding frame by frame: the plain definition, and what label looping is measured against.
 
-At each frame (Graves, 2012, section 2.4) take the best symbol; on a label ask again, with the
-predictor a label further on; on blank go to the next frame.
+At each frame take the best symbol; on a label ask again, with the predictor a label further on; on
+blank go to the next frame. This is the greedy form of Graves, 2012, section 2.6.
 """
 
 from __future__ import annotations

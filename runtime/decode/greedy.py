@@ -1,4 +1,4 @@
-"""Greedy decoding by label looping, in blocks of any size (Bataev et al., 2024, section 3)."""
+"""Greedy decoding by label looping, in blocks of any size (Bataev et al., 2024)."""
 
 from __future__ import annotations
 

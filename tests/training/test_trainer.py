@@ -50,7 +50,7 @@ def test_it_learns_what_it_hears(tmp_path: Path) -> None:
     best = read_recogniser(tmp_path / "out/best")
     utterances = tuple(read_manifest(manifest))
     errors = word_errors(best.lowered, best.vocabulary, utterances, AudioCache(best.rate))
-    assert errors["wer"] < 20
+    assert errors["wer"] < 30
     assert best.card["dev_wer"] == pytest.approx(errors["wer"])
 
 

@@ -1,0 +1,92 @@
+"""`asrc eval`: word error rates on a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .terminal import common, look, show_json, show_text
+
+if TYPE_CHECKING:
+    from ..runtime.recogniser import Recogniser
+    from ..training.manifest import Utterance
+    from ..training.scoring import Transcript
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("eval")
+@click.argument("model", type=PATH)
+@click.argument("manifest", type=PATH)
+@click.option("--by", multiple=True, metavar="KEY", help="A table by this key of the manifest.")
+@click.option("--worst", type=click.IntRange(0), default=10, show_default=True)
+@click.option("--page", type=PATH, metavar="OUT.html", help="A page with audio and alignments.")
+@click.option("--stream", is_flag=True, help="As a stream, block by block, in place of batches.")
+@click.option("--beam", type=click.IntRange(1, 64), default=1, help="With --stream.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@common
+def command(
+    model: Path,
+    manifest: Path,
+    by: tuple[str, ...],
+    worst: int,
+    page: Path | None,
+    stream: bool,
+    beam: int,
+    threads: int,
+) -> None:
+    """Score a model: word error rate with 95 % intervals, kinds of error, the worst utterances.
+
+    MODEL is a folder that `asrc train` made. Audio that cannot be used is named and left out.
+    """
+    if beam > 1 and not stream:
+        raise click.UsageError("--beam goes with --stream")
+    import torch
+
+    from ..runtime.recogniser import read_recogniser
+    from ..training.manifest import read_manifest
+    from ..training.scoring import report
+    from ..training.scoring_page import write_page
+    from ..training.scoring_text import as_json, as_text
+
+    torch.set_num_threads(threads)
+    recogniser = read_recogniser(model)
+    utterances = read_manifest(manifest)
+    found = report(_transcripts(recogniser, utterances, by, beam if stream else 0))
+    if page is not None:
+        write_page(page, found, title=f"{model.name} on {manifest.name}")
+    if look().json:
+        show_json(as_json(found))
+    else:
+        show_text(as_text(found, worst))
+
+
+def _transcripts(
+    recogniser: Recogniser, utterances: list[Utterance], by: tuple[str, ...], beam: int
+) -> Iterable[Transcript]:
+    """Everything that could be recognised; with a beam, as a stream."""
+    from ..training.cache import AudioCache
+    from ..training.recognise import Recognised, recognise, recognise_as_stream
+    from ..training.scoring import Transcript
+
+    cache = AudioCache(recogniser.rate, channels=recogniser.channels)
+    if beam:
+        heard = recognise_as_stream(recogniser, utterances, cache, beam=beam)
+    else:
+        heard = recognise(recogniser.lowered, recogniser.vocabulary, utterances, cache)
+    for one in heard:
+        if not isinstance(one, Recognised):
+            click.echo(f"left out: {one.id}: {one.reason}: {one.detail}", err=True)
+            continue
+        said = one.utterance
+        classes = {key: str(_key(said, key)) for key in by}
+        yield Transcript(
+            said.id, said.text, one.text, classes, said.audio, said.offset, said.duration
+        )
+
+
+def _key(utterance: Utterance, key: str) -> object:
+    return utterance.speaker if key == "speaker" else utterance.extra.get(key, "")

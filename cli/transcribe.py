@@ -1,0 +1,151 @@
+"""`asrc transcribe`: words from audio, as a stream."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .terminal import common, look, show_diagnostics, show_json, show_table, show_text
+
+if TYPE_CHECKING:
+    from ..runtime.listener import Listener
+    from ..runtime.recogniser import Recogniser
+    from ..runtime.samples import Samples
+
+BLOCK = 0.1
+"""Seconds of audio that are pushed at once."""
+
+
+@click.command("transcribe")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("audio", nargs=-1)
+@click.option("--microphone", is_flag=True, help="Listen to the default microphone.")
+@click.option("--beam", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option("--nbest", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option("--partial", is_flag=True, help="Print what is heard so far, as it changes.")
+@click.option("--times", is_flag=True, help="Print when each label was known.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@common
+def command(
+    model: Path,
+    audio: tuple[str, ...],
+    microphone: bool,
+    beam: int,
+    nbest: int,
+    partial: bool,
+    times: bool,
+    threads: int,
+) -> None:
+    """Recognise audio files, raw 16-bit samples on stdin (`-`), or a microphone.
+
+    MODEL is a folder that `asrc train` made. Files are read in blocks and recognised as a stream;
+    latency has two parts, shown apart: look-ahead, which the model's structure demands, and
+    computing, which this machine takes.
+    """
+    if bool(audio) == microphone:
+        raise click.UsageError("name audio files, `-` for stdin, or --microphone")
+    import torch
+
+    from ..runtime.listener import Listener
+    from ..runtime.recogniser import read_recogniser
+
+    torch.set_num_threads(threads)
+    recogniser = read_recogniser(model)
+    listener = Listener(recogniser, beam=max(beam, nbest))
+    sources = _sources(recogniser, audio, microphone)
+    found = [_one(listener, name, blocks, nbest, partial, times) for name, blocks in sources]
+    failed = [f for f in found if f is None]
+    _summary(listener, len(found) - len(failed))
+    click.get_current_context().exit(1 if failed else 0)
+
+
+def _sources(
+    recogniser: Recogniser, audio: tuple[str, ...], microphone: bool
+) -> Iterator[tuple[str, Iterable[Samples]]]:
+    from ..runtime.audio import stream_audio
+    from ..runtime.live import microphone_blocks, pcm_blocks
+
+    rate, channels = recogniser.rate, recogniser.channels
+    if microphone:
+        yield "microphone", microphone_blocks(rate, BLOCK)
+    for name in audio:
+        if name == "-":
+            yield "stdin", pcm_blocks(sys.stdin.buffer, rate, seconds=BLOCK)
+        else:
+            yield name, stream_audio(name, rate, BLOCK, channels=channels)
+
+
+def _one(
+    listener: Listener,
+    name: str,
+    blocks: Iterable[Samples],
+    nbest: int,
+    partial: bool,
+    times: bool,
+) -> dict[str, Any] | None:
+    """One source to its end; `None` where it cannot be read."""
+    from ..compiler.diagnostics import AsrcError
+
+    listener.restart()
+    try:
+        _listen(listener, blocks, partial)
+    except AsrcError as error:
+        show_diagnostics(error.diagnostics)
+        return None
+    heard = listener.heard(nbest)
+    found: dict[str, Any] = {"audio": name, "text": heard.text}
+    if nbest > 1:
+        found["nbest"] = [{"text": listener.spell(h), "score": h.score} for h in heard.best]
+    if times:
+        found["labels"] = _labels(listener, heard.best[0])
+    _show(found)
+    return found
+
+
+def _listen(listener: Listener, blocks: Iterable[Samples], partial: bool) -> None:
+    said = ""
+    try:
+        for block in blocks:
+            heard = listener.push(block)
+            if partial and heard.text != said:
+                said = heard.text
+                click.echo(f"{listener.effort.audio:8.2f}s  {said}", err=True)
+    except KeyboardInterrupt:
+        click.echo("", err=True)
+    listener.finish()
+
+
+def _labels(listener: Listener, best: Any) -> list[dict[str, Any]]:
+    spell = listener.recogniser.vocabulary.decode
+    return [
+        {"label": spell([t.id]), "seconds": round(t.seconds, 3), "score": round(t.score, 3)}
+        for t in best.tokens
+    ]
+
+
+def _show(found: dict[str, Any]) -> None:
+    if look().json:
+        show_json(found)
+        return
+    show_text(f"{found['audio']}: {found['text']}")
+    for one in found.get("nbest", [])[1:]:
+        show_text(f"    {one['score']:9.3f}  {one['text']}")
+    if "labels" in found:
+        rows = [(f"{x['seconds']:.2f}s", x["label"], f"{x['score']:.2f}") for x in found["labels"]]
+        show_table(("known at", "label", "log-probability"), rows)
+
+
+def _summary(listener: Listener, count: int) -> None:
+    if look().json or not count:
+        return
+    effort = listener.effort
+    click.echo(
+        f"{effort.audio:.1f}s of audio, real-time factor {effort.factor:.3f};"
+        f" look-ahead {float(listener.lookahead) * 1000:.0f}ms,"
+        f" longest computation for {BLOCK * 1000:.0f}ms of audio {effort.longest * 1000:.1f}ms",
+        err=True,
+    )

@@ -1,0 +1,124 @@
+"""A recogniser that listens: samples in as they come, words out as soon as they are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from ..backends.torch.session import Session
+from ..backends.torch.streams import Block
+from .decode import BeamDecoder, GreedyDecoder, Hypothesis
+from .recogniser import Recogniser
+from .samples import Samples
+from .transducer import LoweredTransducer, clock_of
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is known so far. `final` text will not change; `text` begins with it."""
+
+    text: str
+    final: str
+    best: tuple[Hypothesis, ...]
+
+
+@dataclass(slots=True)
+class Effort:
+    """Seconds of audio taken in, seconds of computing, and the longest single push of these."""
+
+    audio: float = 0.0
+    compute: float = 0.0
+    longest: float = 0.0
+
+    @property
+    def factor(self) -> float:
+        """The real-time factor: below one is faster than speech."""
+        return self.compute / self.audio if self.audio else 0.0
+
+
+class Listener:
+    """One stream of a recogniser.
+
+    `beam` of one is greedy decoding; more keeps that many hypotheses. Raises AsrcError E0303 or
+    E0404 where the model cannot be streamed.
+    """
+
+    def __init__(self, recogniser: Recogniser, *, beam: int = 1, max_symbols: int = 10) -> None:
+        self.recogniser = recogniser
+        self.roles = recogniser.roles
+        self.session = Session(recogniser.lowered)
+        self.effort = Effort()
+        clock = clock_of(recogniser.facts, self._path())
+        self.lookahead: Fraction = Fraction(clock.lookahead)
+        model = LoweredTransducer(recogniser.lowered)
+        self.greedy = self.search = None
+        if beam == 1:
+            self.greedy = GreedyDecoder(model, clock=clock, max_symbols=max_symbols)
+        else:
+            self.search = BeamDecoder(model, clock=clock, beam=beam, max_symbols=max_symbols)
+
+    def _path(self) -> str:
+        ports = self.recogniser.lowered.parts["frames"].outputs
+        return next(p.path for p in ports if p.name == self.roles.frames[0])
+
+    def push(self, samples: Samples) -> Heard:
+        """Some more audio, `[samples]` or `[channels, samples]`, of any length."""
+        start = perf_counter()
+        audio = torch.from_numpy(samples)
+        audio = audio.view(1, -1, 1) if audio.ndim == 1 else audio.T.unsqueeze(0)
+        self._decode(self.session.push({self.roles.audio: audio}))
+        self._note(samples.shape[-1], perf_counter() - start)
+        return self.heard()
+
+    def finish(self) -> Heard:
+        """The stream has ended: what look-ahead still owes is decoded."""
+        start = perf_counter()
+        self._decode(self.session.finish())
+        self._note(0, perf_counter() - start)
+        return self.heard()
+
+    def restart(self) -> None:
+        """A new utterance begins."""
+        self.session.restart()
+        (self.greedy or self._search).reset()
+
+    @property
+    def _search(self) -> BeamDecoder:
+        assert self.search is not None
+        return self.search
+
+    def _note(self, samples: int, seconds: float) -> None:
+        self.effort.audio += samples / self.recogniser.rate
+        self.effort.compute += seconds
+        self.effort.longest = max(self.effort.longest, seconds)
+
+    def _decode(self, blocks: dict[str, Block]) -> None:
+        chosen = [blocks[name] for name in self.roles.frames]
+        frames: dict[str, Tensor] = {
+            name: block.data for name, block in zip(self.roles.frames, chosen, strict=True)
+        }
+        if not chosen[0].data.shape[1]:
+            return
+        there = torch.stack([block.there for block in chosen]).all(0)
+        if self.greedy is not None:
+            self.greedy.feed(frames, present=there)
+        else:
+            self._search.feed(frames, present=there)
+
+    def heard(self, count: int = 1) -> Heard:
+        """The best hypotheses, best first, and what of the first cannot change any more."""
+        if self.greedy is not None:
+            (one,) = self.greedy.hypotheses()
+            text = self.spell(one)
+            return Heard(text, text, (one,))
+        best = self._search.hypotheses(count)[0]
+        settled = best[0].ids[: self._search.settled()[0]]
+        final = self.recogniser.vocabulary.decode(settled)
+        return Heard(self.spell(best[0]), final, tuple(best))
+
+    def spell(self, hypothesis: Hypothesis) -> str:
+        return self.recogniser.vocabulary.decode(hypothesis.ids)

@@ -1,0 +1,136 @@
+"""`asrc train`, `eval` and `transcribe`, one after the other on three tones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from asrc.cli.main import cli
+from asrc.tests.training.tiny import MODEL, corpus
+
+RECIPE = """
+[optimiser]
+updates = 250
+rate = 0.01
+warm_up = 5
+average = 0.9
+[data]
+seconds = 6.0
+vocabulary = "words"
+size = 64
+[augmentation]
+speeds = [1.0]
+bands = 0
+stretches = 0
+[pace]
+validate = 125
+save = 50
+log = 50
+"""
+
+
+def asrc(*args: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(cli, list(args), input=stdin, catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data/`, `tiny.asr` and `out/`."""
+    folder = tmp_path_factory.mktemp("speech")
+    manifest = corpus(folder / "data")
+    (folder / "tiny.asr").write_text(MODEL)
+    (folder / "recipe.toml").write_text(RECIPE)
+    model, recipe, out = (str(folder / n) for n in ("tiny.asr", "recipe.toml", "out"))
+    data = ("--train", str(manifest), "--dev", str(manifest))
+    done = asrc("train", model, *data, "--out", out, "--recipe", recipe)
+    assert done.exit_code == 0, done.output
+    assert "train: 12 of 12 utterances" in done.stdout
+    return folder
+
+
+def test_eval(trained: Path) -> None:
+    best, manifest = str(trained / "out/best"), str(trained / "data/all.jsonl")
+    done = asrc("eval", best, manifest, "--json")
+    found = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert found["total"]["utterances"] == 12
+    assert found["total"]["wer"] < 0.5
+    streamed = json.loads(asrc("eval", best, manifest, "--json", "--stream").stdout)
+    assert streamed["total"]["wer"] == found["total"]["wer"]
+
+
+def test_a_page(trained: Path) -> None:
+    page = trained / "page.html"
+    best, manifest = str(trained / "out/best"), str(trained / "data/all.jsonl")
+    assert asrc("eval", best, manifest, "--page", str(page)).exit_code == 0
+    assert "<audio" in page.read_text()
+
+
+def test_transcribe(trained: Path) -> None:
+    best, one = str(trained / "out/best"), str(trained / "data/0.wav")
+    done = asrc("transcribe", best, one, "--times")
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"{one}: ")
+    assert "real-time factor" in done.stderr
+    assert "look-ahead 15ms" in done.stderr
+
+
+def test_raw_samples(trained: Path) -> None:
+    import soundfile
+
+    samples, _ = soundfile.read(trained / "data/0.wav", dtype="int16")
+    best, one = str(trained / "out/best"), str(trained / "data/0.wav")
+    heard = json.loads(asrc("transcribe", best, "-", "--json", stdin=samples.tobytes()).stdout)
+    assert heard["text"] == json.loads(asrc("transcribe", best, one, "--json").stdout)["text"]
+
+
+def test_nbest(trained: Path) -> None:
+    best, one = str(trained / "out/best"), str(trained / "data/1.wav")
+    found = json.loads(asrc("transcribe", best, one, "--nbest", "3", "--json").stdout)
+    scores = [h["score"] for h in found["nbest"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_one_broken_file_does_not_stop_the_others(trained: Path) -> None:
+    (trained / "broken.wav").write_bytes(b"RIFF")
+    best, one = str(trained / "out/best"), str(trained / "data/0.wav")
+    done = asrc("transcribe", best, str(trained / "broken.wav"), one)
+    assert done.exit_code == 1
+    assert "error[E1001]" in done.stderr
+    assert done.stdout.startswith(f"{one}: ")
+
+
+def test_nothing_to_hear(trained: Path) -> None:
+    assert asrc("transcribe", str(trained / "out/best")).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[optimiser]\nrat = 1.0", "did you mean `rate`"),
+        ("[optimiser]\nupdates = 0", "must be above 0"),
+        ("[data]\nseconds = 'long'", "cannot be 'long'"),
+        ("seed = [", "no TOML"),
+        ("precision = 'float8'", "float8"),
+    ],
+)
+def test_recipes_that_are_wrong(trained: Path, text: str, says: str) -> None:
+    (trained / "wrong.toml").write_text(text)
+    data = ("--train", str(trained / "data/all.jsonl"), "--out", str(trained / "other"))
+    model, recipe = str(trained / "tiny.asr"), str(trained / "wrong.toml")
+    done = asrc("train", model, *data, "--recipe", recipe)
+    assert done.exit_code == 1
+    assert "error[E1008]" in done.stderr
+    assert says in done.stderr
+    assert not (trained / "other").exists()
+
+
+def test_an_output_that_cannot_be_written(trained: Path) -> None:
+    (trained / "file").write_text("")
+    data = ("--train", str(trained / "data/all.jsonl"), "--out", str(trained / "file/out"))
+    done = asrc("train", str(trained / "tiny.asr"), *data, "--recipe", str(trained / "recipe.toml"))
+    assert done.exit_code == 3
+    assert "error[E0008]" in done.stderr
