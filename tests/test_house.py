@@ -51,7 +51,12 @@ def python_files() -> list[Path]:
 
 
 def in_package(path: Path) -> bool:
-    """Whether a file belongs into the wheel: the rooms, the models, and the root's own modules."""
+    """Whether a file belongs into the wheel: the rooms, the models, and the root's own modules.
+
+    Recordings under another licence and trained weights stay in the repository.
+    """
+    if path.parts[:2] in (("models", "demo"), ("models", "pretrained")):
+        return False
     room = path.parts[0]
     at_root = len(path.parts) == 1 and (path.suffix == ".py" or path.name == "py.typed")
     return room in {*FLOORS, "models"} or at_root

@@ -33,7 +33,9 @@ class Logmel(nn.Module):
         return torch.from_numpy(mel_bank(self.dims[-1], self.size, *self.edges).T.copy()).to(dtype)
 
     def _hann(self, dtype: torch.dtype) -> Tensor:
-        return torch.hann_window(self.window, periodic=True, dtype=torch.float64).to(dtype)
+        """As long as the transform, zeros behind the window."""
+        window = torch.hann_window(self.window, periodic=True, dtype=torch.float64)
+        return functional.pad(window, (0, self.size - self.window)).to(dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Tables of another type are made anew, not rounded twice; never below float32."""
@@ -46,11 +48,10 @@ class Logmel(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         """`[B, samples, channels]` to `[B, frames, *dims]`, in float32 at least."""
         with torch.autocast(audio.device.type, enabled=False):
-            whole = audio.to(self.bank.dtype)
-            if audio.shape[1] < self.window:  # a void frame beats none
-                whole = functional.pad(whole, (0, 0, 0, self.window - audio.shape[1]))
-            pieces = whole.transpose(1, 2).unfold(-1, self.window, self.hop)
-            lines: Tensor = torch.fft.rfft(pieces * self.hann, self.size)
+            missing = self.size - min(audio.shape[1], self.window)  # a void frame beats none
+            whole = functional.pad(audio.to(self.bank.dtype).transpose(1, 2), (0, missing))
+            pieces = whole.unfold(-1, self.size, self.hop)
+            lines: Tensor = torch.fft.rfft(pieces * self.hann)
             squares = torch.view_as_real(lines).square_()
             power = squares[..., 0] + squares[..., 1]
             energy = (power @ self.bank).clamp_(min=FLOOR).log_()

@@ -19,7 +19,7 @@ from .licences import write_licences
 from .making import made
 from .packages import Shelf
 from .recipes import RATE, Recipe, recipes
-from .recordings import Take
+from .takes import Take
 from .voices import DEV, TRAIN, Family
 
 PACKAGES = (

@@ -22,6 +22,7 @@ from . import asterisk, prompts, rooms, store, talkie
 from .clips import at_rate, flac
 from .licences import write_licences
 from .packages import Shelf
+from .sources import changed
 from .treatment import limited
 
 Builder = Callable[[Path, Shelf], None]
@@ -73,7 +74,7 @@ def build(out: Path, shelf: Shelf, options: Options, report: store.Report | None
     """
     build_dry, rate, packages = _DRY[options.corpus]
     build_dry(out / "dry", shelf)
-    tracks = sorted(shelf.file(_MUSIC, _TRACKS).glob("**/*.g722"))
+    tracks = _tracks(shelf)
     talkers = [one.audio for one in read_manifest(out / "dry/train.jsonl")]
     draw = partial(_scene, options, rate, [*map(str, tracks)], [*map(str, talkers)])
     manifests = sorted((out / "dry").glob("*.jsonl"))
@@ -85,6 +86,14 @@ def build(out: Path, shelf: Shelf, options: Options, report: store.Report | None
         afar = [_afar(folder, *both) for both in zip(utterances, scenes, strict=True)]
         write_manifest(out / manifest.name, afar)
     write_licences(out, "farfield", (*packages, _MUSIC))
+
+
+def _tracks(shelf: Shelf) -> list[Path]:
+    folder = shelf.file(_MUSIC, _TRACKS)
+    found = sorted(folder.glob("*.g722"))
+    if not found:
+        raise changed(folder, "it should hold music, G.722 at 16 kHz")
+    return found
 
 
 def _scene(

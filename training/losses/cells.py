@@ -25,6 +25,13 @@ PLAIN = (1e-20, 1e30)
 Key = tuple[int, slice, slice]
 
 
+def largest_block(scores: Tensor) -> int:
+    """Elements that a block may have: those of a frame, or more."""
+    on_cpu = scores.device.type == "cpu"
+    elements = CORE_BLOCK * torch.get_num_threads() if on_cpu else GPU_BLOCK
+    return max(elements, scores.shape[2] * scores.shape[3])
+
+
 @dataclass(frozen=True, eq=False)
 class Cells:
     """Which cells of [B, T, S, V] count, and the two classes that matter in each of them.
@@ -39,10 +46,9 @@ class Cells:
 
     def blocks(self, scores: Tensor) -> Iterator[Key]:
         """Index keys of blocks that hold every cell that counts once."""
-        on_cpu = scores.device.type == "cpu"
-        elements = CORE_BLOCK * torch.get_num_threads() if on_cpu else GPU_BLOCK
+        elements, classes = largest_block(scores), scores.shape[-1]
         for b, (frames, columns) in enumerate(zip(self.frames, self.columns, strict=True)):
-            step = max(1, elements // (columns * scores.shape[-1]))
+            step = elements // (columns * classes)
             for first in range(0, frames, step):
                 yield b, slice(first, min(first + step, frames)), slice(columns)
 
@@ -94,16 +100,25 @@ def measure(scores: Tensor, cells: Cells) -> tuple[Tensor, Normaliser]:
 
 
 def _pass(scores: Tensor, cells: Cells, *, logarithmic: bool) -> tuple[Tensor, Tensor]:
-    picked = scores.new_zeros(cells.classes.shape, dtype=working(scores))
-    sums = scores.new_ones(scores.shape[:3], dtype=working(scores))
+    kind, room = working(scores), _room(scores)
+    picked = scores.new_zeros(cells.classes.shape, dtype=kind)
+    sums = scores.new_ones(scores.shape[:3], dtype=kind)
     for key in cells.blocks(scores):
-        block = scores[key].to(working(scores))
+        source = scores[key]
+        block = room[: source.numel()].view(source.shape)
         if logarithmic:
-            sums[key] = torch.logsumexp(block, -1)
+            sums[key] = torch.logsumexp(block.copy_(source), -1)
+        elif kind == source.dtype:
+            torch.sum(torch.exp(source, out=block), -1, out=sums[key])
         else:
-            torch.sum(torch.exp(block), -1, out=sums[key])
-        torch.gather(block, -1, cells.classes[key], out=picked[key])
+            torch.sum(block.copy_(source).exp_(), -1, out=sums[key])
+        picked[key] = source.gather(-1, cells.classes[key])
     return picked, sums
+
+
+def _room(scores: Tensor) -> Tensor:
+    """Memory for a block. To ask for it block by block may mean new pages each time."""
+    return scores.new_empty(min(largest_block(scores), scores.numel()), dtype=working(scores))
 
 
 def pick(scores: Tensor, cells: Cells) -> Tensor:
@@ -125,14 +140,17 @@ def gradient(
     for key in cells.padding():
         out[key] = 0.0
     through = occupancy.sum(-1)
+    is_short = scores.dtype != working(scores)
+    room = _room(scores)
     for key in cells.blocks(scores):
-        source = scores[key].to(working(scores))
-        block = out[key] if out.dtype == source.dtype else source
+        source, block = scores[key], out[key]
+        if is_short:
+            source = block = room[: source.numel()].view(source.shape).copy_(source)
         if normaliser is None:
             block.zero_()
         else:
             normaliser.softmax(source, key, through[key], block)
         block.scatter_add_(-1, cells.classes[key], occupancy[key].neg().to(block.dtype))
-        if block is source:
+        if is_short:
             out[key] = block
     return out
