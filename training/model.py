@@ -23,6 +23,7 @@ from ..runtime.transducer import Roles, find_roles, no_transducer
 from .augment import SpecAugment, spec_augment
 from .dataset import Batch
 from .losses import ctc_loss, rnnt_loss, usable
+from .pruning import PrunedLoss
 from .recipe import Losses
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
@@ -66,23 +67,30 @@ class TrainedModel(nn.Module):
             raise no_transducer(facts.graph, "training knows no loss for several heads")
         self.losses, self.augment = losses, augment
         self.normalised = not _ends_open(facts.graph, self.lowered.facts.graph)
-        self.ctc = self._ctc_head() if losses.ctc > 0 else None
+        self.ctc = self._head("ctc", self.roles.frames[0]) if losses.ctc > 0 else None
+        self.pruned = self._pruned() if losses.pruned else None
         self.batch: Batch | None = None
         self.epoch = 0
         for module, frames in self._features():
             module.register_forward_hook(self._hider(frames))
 
-    def _ctc_head(self) -> nn.Linear:
-        """From the first value that the joint reads to labels and blank."""
-        name = self.roles.frames[0]
-        path = next(p.path for p in self.lowered.parts["frames"].outputs if p.name == name)
-        width = self.lowered.facts.types[path].size
-        head = nn.Linear(width, self.roles.labels_count + 1)
-        source = torch.Generator().manual_seed(crc32(b"ctc"))
-        with torch.no_grad():
-            for x in head.parameters():
-                x.copy_((torch.rand(x.shape, generator=source) * 2 - 1) / sqrt(width))
+    def _width(self, name: str) -> int:
+        """Numbers in a frame of a value that the joint reads."""
+        port = next(p for p in self.lowered.parts["lattice"].inputs if p.name == name)
+        return self.lowered.facts.types[port.path].size
+
+    def _head(self, purpose: str, name: str) -> nn.Linear:
+        """From a value that the joint reads to labels and blank."""
+        head = nn.Linear(self._width(name), self.roles.labels_count + 1)
+        _fill(head, purpose)
         return head
+
+    def _pruned(self) -> PrunedLoss:
+        widths = (self._width(name) for name in (self.roles.frames[0], self.roles.labels))
+        found = PrunedLoss(*widths, self.roles, self.losses)
+        _fill(found.frames, "pruned.frames")
+        _fill(found.labels, "pruned.labels")
+        return found
 
     # --- features ---
 
@@ -109,9 +117,11 @@ class TrainedModel(nn.Module):
 
         return hide
 
-    def begin(self, batch: Batch, epoch: int) -> None:
+    def begin(self, batch: Batch, epoch: int, update: int) -> None:
         """What is random about a batch follows from its utterances and the epoch."""
         self.batch, self.epoch = batch, epoch
+        if self.pruned is not None:
+            self.pruned.update = update
         keys = tuple(crc32(id.encode()) * 2**16 + epoch for id in batch.ids)
         for module in self.lowered.leaves.values():
             if isinstance(module, Dropout):
@@ -124,34 +134,37 @@ class TrainedModel(nn.Module):
         roles = self.roles
         start = batch.targets.new_zeros(len(batch), 1)
         audio = batch.audio.unsqueeze(-1) if batch.audio.ndim == 2 else batch.audio.transpose(1, 2)
-        values = self.lowered(
-            {
-                roles.audio: audio,
-                f"{roles.audio}_length": batch.samples,
-                roles.previous: torch.cat([start, batch.targets], 1),
-                f"{roles.previous}_length": batch.labels + 1,
-            }
-        )
+        given = {
+            roles.audio: audio,
+            f"{roles.audio}_length": batch.samples,
+            roles.previous: torch.cat([start, batch.targets], 1),
+            f"{roles.previous}_length": batch.labels + 1,
+        }
+        values = self.lowered(given, without=() if self.pruned is None else ("lattice",))
         frames = values[f"{roles.frames[0]}_length"]
-        logits = values[roles.heads[0]]
-        transducer = rnnt_loss(
-            logits.float(),
-            batch.targets,
-            frames,
-            batch.labels,
-            blank=roles.blank,
-            fastemit=self.losses.fastemit,
-            reduction="sum",
-            normalised=self.normalised,
-        )
-        counted = usable(frames, batch.labels)
+        counted = usable(frames, batch.labels, self.losses.pruned or None)
         return Parts(
-            transducer,
+            self._transducer_loss(values, frames, batch),
             self._ctc_loss(values[roles.frames[0]], frames, batch),
             self._graph_losses(values),
             int(counted.sum()),
             int(batch.labels.sum()),
             int((~counted).sum()),
+        )
+
+    def _transducer_loss(self, values: dict[str, Tensor], frames: Tensor, batch: Batch) -> Tensor:
+        if self.pruned is not None:
+            return self.pruned(values, self.lowered.parts["lattice"], batch)  # type: ignore[no-any-return]
+        return rnnt_loss(
+            values[self.roles.heads[0]].float(),
+            batch.targets,
+            frames,
+            batch.labels,
+            blank=self.roles.blank,
+            fastemit=self.losses.fastemit,
+            reduction="sum",
+            normalised=self.normalised,
+            overwrite=not self.normalised,
         )
 
     def _ctc_loss(self, encoded: Tensor, frames: Tensor, batch: Batch) -> Tensor:
@@ -172,6 +185,14 @@ class TrainedModel(nn.Module):
             x, length = values[name], values.get(f"{name}_length")
             total = total.to(x.device) + _mean_over_frames(x, length)
         return total
+
+
+def _fill(head: nn.Linear, purpose: str) -> None:
+    """First values of a layer that only training has."""
+    source = torch.Generator().manual_seed(crc32(purpose.encode()))
+    with torch.no_grad():
+        for x in head.parameters():
+            x.copy_((torch.rand(x.shape, generator=source) * 2 - 1) / sqrt(head.in_features))
 
 
 def _ends_open(before: Graph, after: Graph) -> bool:

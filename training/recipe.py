@@ -34,10 +34,12 @@ class Optimiser:
 @dataclass(frozen=True, slots=True)
 class Losses:
     """The transducer loss has weight one; `ctc` is the weight of an auxiliary CTC loss on the
-    first value that the joint reads, `fastemit` the lambda of FastEmit."""
+    first value that the joint reads, `fastemit` the lambda of FastEmit. `pruned` is how many label
+    states of each frame the joint sees (see `pruning.py`); zero is the exact loss."""
 
     ctc: float = 0.3
     fastemit: float = 0.0
+    pruned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,8 @@ def _check(recipe: Recipe, source: str) -> None:
         raise _wrong(f"`optimiser.average` in `{source}` is {optimiser.average}, not in [0, 1)")
     if recipe.precision not in ("float32", "bfloat16", "float16"):
         raise _wrong(f"`precision` in `{source}` is `{recipe.precision}`", "float32 or bfloat16")
+    if recipe.losses.pruned < 0 or recipe.losses.pruned == 1:
+        raise _wrong(f"`losses.pruned` in `{source}` must be 0 or at least 2")
     if recipe.losses.ctc < 0 or recipe.losses.fastemit < 0 or recipe.seed < 0:
         raise _wrong(f"a weight or a seed in `{source}` is negative")
 

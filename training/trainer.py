@@ -146,7 +146,7 @@ class Trainer:
         """One update from a global batch; the sums of its parts over all processes."""
         self.model.train()
         batch = (batch if len(batch) else _nothing(self.data.loader)).to(self.processes.device)
-        self.model.begin(batch, position.epoch)
+        self.model.begin(batch, position.epoch, self.update)
         with self._autocast():
             parts = self.model(batch)
         totals = self.processes.total(_totals(parts, batch, self.data.rate))

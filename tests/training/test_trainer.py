@@ -149,3 +149,15 @@ def test_weights_to_start_from(tmp_path: Path) -> None:
 
     run(replace(second, start=tmp_path / "first/best/weights.safetensors"))
     assert tensors.keys() == read_tensors(tmp_path / "second/best/weights.safetensors")[0].keys()
+
+
+@pytest.mark.parametrize("states", [2, 64])
+def test_the_pruned_loss_learns_too(tmp_path: Path, states: int) -> None:
+    manifest = corpus(tmp_path / "data")
+    said = run(job(manifest, tmp_path / "out", updates=60, losses={"pruned": states}))
+    losses = [float(row["value"]) for row in rows(tmp_path / "out") if row["name"] == "loss"]
+    assert losses[-1] < 0.5 * losses[0], said
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((out / "log.csv").read_text().splitlines()))
