@@ -29,6 +29,8 @@ demo: $(READY) ## check and inspect two recognisers of the zoo
 	$(BIN)/asrc inspect models/rnnt.asr
 	@printf '\n== One Conformer file is offline or streaming; here its `stream` pipeline, look-ahead in ms:\n\n'
 	$(BIN)/asrc inspect models/conformer_transducer.asr --pipeline stream
+	@printf '\n== A stream is derived from the same text. Is it equal to the whole utterance?\n\n'
+	$(BIN)/asrc verify models/small/rnnt.asr
 	@printf '\n== Next: edit a file in models/ and run `%s check` on it, or `%s new`.\n' $(BIN)/asrc $(BIN)/asrc
 
 test: lint ## lint, then every test that takes seconds

@@ -13,7 +13,7 @@ that of the gradient for the first utterance against this library's in float64. 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import re
 import statistics
 import subprocess
@@ -126,6 +126,15 @@ def torchaudio(data: Batch, logits: Tensor) -> Tensor:
     return torchaudio_loss(logits, targets, frames, labels, reduction="sum")
 
 
+def importable(module: str) -> bool:
+    """Installed, and its compiled part fits this PyTorch."""
+    try:
+        importlib.import_module(module)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
 Way = Callable[[Batch, Tensor], Tensor]
 WAYS: dict[str, Way] = {
     "exact": exact,
@@ -134,11 +143,7 @@ WAYS: dict[str, Way] = {
     "pruned": pruned,
     "unfused": unfused,
 }
-WAYS |= {
-    peer.__name__: peer
-    for peer in (warprnnt_numba, torchaudio)
-    if importlib.util.find_spec(peer.__name__)
-}
+WAYS |= {peer.__name__: peer for peer in (warprnnt_numba, torchaudio) if importable(peer.__name__)}
 
 
 # --- measuring -------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 """Training steps of lowered encoders against the same encoders written by hand in PyTorch.
 
-    python benchmarks/training_speed.py [--only rnnt] [--repeats 25] [--threads 1]
-        [--batch 8] [--seconds 6] [--large] [--profile]
+    python benchmarks/training_speed.py [--only rnnt] [--rounds 3] [--repeats 11] [--threads 1]
+        [--batch 8] [--seconds 6] [--large] [--keyed] [--profile]
 
 A step is the forward pass on audio, the mean of squares of all outputs that are there, and the
-backward pass; weights and outputs of both are the same, which is checked first, gradients too.
-Both take turns, A B B A; the ratio is the median over turns. With one thread CPU time counts, else the
-wall clock. The log-mel front end is the same module on both sides.
+backward pass. Both sides have the same weights and the same module as log-mel front end; outputs
+and gradients are compared first. They take turns, A B B A; the ratio is the median over turns.
+Rounds build both anew, since where tensors come to lie in memory moves a ratio by some per cent.
+With one thread CPU time counts, else the wall clock. `--keyed` draws dropout from a key for each
+utterance, as training does.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 import asrc
+from asrc.backends.torch.dropout import Dropout
 from asrc.backends.torch.initialise import initialise
 from asrc.backends.torch.lowered import Lowered, lower
 from asrc.benchmarks.handwritten import ConformerEncoder, Front, LstmEncoder, pairs
@@ -79,6 +82,7 @@ class Sides:
     def of(case: Case) -> Sides:
         model = asrc.load(str(MODELS / f"{case.file}.asr"))
         facts = model.results[case.pipeline].facts if case.pipeline else model.facts
+        assert facts is not None
         lowered = lower(facts)
         initialise(lowered)
         mel, cmvn = (lowered.leaves[f"encoder.mel.{name}"] for name in ("logmel", "cmvn"))
@@ -174,29 +178,46 @@ def measure(
     return times
 
 
-def compare(case: Case, given: argparse.Namespace) -> str:
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of both sides, turn by turn."""
+
+    lowered: list[float]
+    by_hand: list[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        return [a / b for a, b in zip(self.lowered, self.by_hand, strict=True)]
+
+    def cells(self) -> Iterator[str]:
+        for summary in (statistics.median, min):
+            yield from (f"{1000 * summary(times):.1f}" for times in (self.lowered, self.by_hand))
+        low, middle, high = statistics.quantiles(self.ratios, n=4)
+        yield f"**{middle:.3f}**"
+        yield f"{low:.3f} to {high:.3f}"
+        yield f"{min(self.lowered) / min(self.by_hand):.3f}"
+
+
+def ways(case: Case, given: argparse.Namespace) -> tuple[Callable[[], object], ...]:
+    """A step by lowering and one by hand, which agree."""
     torch.manual_seed(0)
     sides = Sides.of(case)
     audio, samples = speech(given.batch, given.seconds)
-    ours = sides.by_lowering
     theirs = partial(sides.by_hands, 6 if "rnnt" in case.file else 4)
-    check(sides, ours, theirs, audio, samples)
-    ways = tuple(partial(step, sides, encode, audio, samples) for encode in (ours, theirs))
-    if given.profile:
-        return "\n".join(profiled(way) for way in ways)
+    check(sides, sides.by_lowering, theirs, audio, samples)
+    for leaf in sides.lowered.leaves.values():
+        if given.keyed and isinstance(leaf, Dropout):
+            leaf.keys = tuple(range(given.batch))
+    return tuple(partial(step, sides, way, audio, samples) for way in (sides.by_lowering, theirs))
+
+
+def row(case: Case, given: argparse.Namespace) -> str:
     clock = time.process_time if given.threads == 1 else time.perf_counter
-    a, b = measure(ways, given.repeats, clock)
-    ratios = [x / y for x, y in zip(a, b, strict=True)]
-    low, high = statistics.quantiles(ratios, n=4)[::2]
-    cells = (
-        case.name,
-        given.threads,
-        *(f"{1000 * f(x):.1f}" for f in (statistics.median, min) for x in (a, b)),
-        f"{statistics.median(ratios):.3f}",
-        f"{low:.3f} to {high:.3f}",
-        f"{min(a) / min(b):.3f}",
-    )
-    return f"| {' | '.join(map(str, cells))} |"
+    timed = Timed([], [])
+    for _ in range(given.rounds):
+        ours, theirs = measure(ways(case, given), given.repeats, clock)
+        timed = Timed(timed.lowered + ours, timed.by_hand + theirs)
+    return f"| {' | '.join((case.name, str(given.threads), *timed.cells()))} |"
 
 
 def profiled(way: Callable[[], object]) -> str:
@@ -204,29 +225,37 @@ def profiled(way: Callable[[], object]) -> str:
     with torch.profiler.profile() as profile:
         for _ in range(3):
             way()
-    return profile.key_averages().table(
-        sort_by="self_cpu_time_total", row_limit=25, max_name_column_width=40
-    )
+    averages = profile.key_averages()
+    return averages.table("self_cpu_time_total", row_limit=25, max_name_column_width=40)
+
+
+HEAD = """\
+| encoder | threads | lowered, median ms | by hand | lowered, least ms | by hand | ratio, median \
+| quartiles | ratio of least |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", help="models whose name has this")
     parser.add_argument("--large", action="store_true", help="the models at their full size")
-    parser.add_argument("--repeats", type=int, default=25)
+    parser.add_argument("--rounds", type=int, default=3, help="how often all is built anew")
+    parser.add_argument("--repeats", type=int, default=11, help="turns in a round")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--keyed", action="store_true", help="dropout keyed by utterance")
     parser.add_argument("--profile", action="store_true", help="where the time goes")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    print(
-        "| encoder | threads | lowered, ms | by hand, ms | least | least | ratio | quartiles | of least |"
-    )
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
-    for case in LARGE if given.large else SMALL:
-        if given.only in case.name:
-            print(compare(case, given), flush=True)
+    cases = [case for case in (LARGE if given.large else SMALL) if given.only in case.name]
+    if given.profile:
+        for case in cases:
+            print(case.name, *map(profiled, ways(case, given)), sep="\n")
+        return
+    print(HEAD)
+    for case in cases:
+        print(row(case, given), flush=True)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ COMMANDS = (
     "passes",
     "train",
     "transcribe",
+    "verify",
 )
 
 HELP = """Compile streaming speech recognisers written in `.asr`.

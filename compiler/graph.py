@@ -57,7 +57,8 @@ class Graph:
 
     `outputs` maps `encoder` or `joint.tokens` to a value; `names` maps every binding
     (`encoder.high`) to its value; `losses` are training terms. The inputs of the model are
-    the values with op `input`.
+    the values with op `input`. A graph marked for streaming has the length of its `step`, in
+    seconds.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Graph:
     losses: Mapping[str, str] = field(default_factory=dict)
     budgets: tuple[Budget, ...] = ()
     provenance: tuple[str, ...] = ()
+    step: Fraction | None = None
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes.values())

@@ -18,7 +18,7 @@ from .facts.shape import infer_types
 from .graph import Attr, Graph, Node, Scope
 from .irbudgets import read_budget
 from .irscan import Cursor
-from .irtext import FORMAT
+from .irtext import FORMAT, state_lines, word
 from .irtypes import read_type
 from .nearest import did_you_mean
 from .ops import OPS, Op, Option
@@ -56,6 +56,8 @@ class _Reader:
     budgets: list[Budget] = field(default_factory=list)
     provenance: list[str] = field(default_factory=list)
     files: dict[int, str] = field(default_factory=dict)
+    step: tuple[Fraction, Span] | None = None
+    states: list[str] = field(default_factory=list)
 
     def run(self) -> Graph:
         start = 0
@@ -78,8 +80,10 @@ class _Reader:
             self.tables["loss"],
             tuple(self.budgets),
             tuple(self.provenance),
+            self.step and self.step[0],
         )
         self._check_types(graph)
+        self._check_states(graph)
         return graph
 
     # --- lines ---
@@ -113,6 +117,8 @@ class _Reader:
             "source": self._source,
             "scope": self._scope,
             "require": self._budget,
+            "stream": self._stream,
+            "state": self._state,
             **tables,
         }
 
@@ -140,6 +146,22 @@ class _Reader:
     def _budget(self, c: Cursor) -> None:
         budget = read_budget(c)
         self.budgets.append(replace(budget, span=self._place(c)))
+
+    def _stream(self, c: Cursor) -> None:
+        c.skip()
+        begin = c.at
+        value, dimension = c.quantity("the length of a step")
+        if dimension != "time" or value <= 0:
+            raise c.fail("a step is a time, longer than 0ms", begin)
+        self.step = value, c.since(begin)
+
+    def _state(self, c: Cursor) -> None:
+        path = self._target(c)
+        c.expect("=")
+        kind, frames = c.word("a kind of state"), c.int("a count of frames")
+        self.states.append(f"{word(path)} = {kind} {frames}")
+        if self.step is None:
+            raise c.fail("`state` comes after `stream`", 0)
 
     # --- values ---
 
@@ -234,6 +256,21 @@ class _Reader:
                     for path in wrong
                 )
             )
+
+
+    def _check_states(self, graph: Graph) -> None:
+        """The listed state against the inferred one."""
+        if self.step is None:
+            return
+        try:
+            found = state_lines(graph)
+        except AsrcError as error:
+            raise AsrcError(*(d.at(self.step[1]) for d in error.diagnostics)) from None
+        wrong = [line for line in self.states if line not in found]
+        wrong += [line for line in found if line not in self.states]
+        if wrong:
+            message = f"the state that is listed is not that of this step: `state {wrong[0]}`"
+            raise AsrcError(diagnostic("E0203", message, self.step[1]))
 
 
 def read_option(c: Cursor, name: str, option: Option) -> Attr:

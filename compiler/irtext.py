@@ -10,9 +10,12 @@
 
     output encoder = encoder.body.12.layernorm
     require lookahead(encoder) <= 320ms
+    stream 320ms
+    state encoder.body.1.Attn.k = history 64
 
 One value a line, in program order, with its type. Options at their defaults are left out;
-`!0:14-55` are characters of source 0; `^path` names the value whose parameters are shared.
+`!0:14-55` are characters of source 0; `^path` names the value whose parameters are shared. A graph
+that is marked for streaming ends with its step and the frames that a step hands to the next.
 """
 
 from __future__ import annotations
@@ -24,12 +27,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from .budgets import Arithmetic, Budget, Literal, Measure, Term
+from .facts import Facts
 from .facts.shape import infer_types
 from .graph import Attr, Graph, Node
 from .ops import OPS
 from .source import Span
 from .types import Type
-from .units import format_number, format_quantity
+from .units import Quantity, format_number, format_quantity
 
 FORMAT = 1
 WORD = re.compile(r"[\w*]+(?:\.[\w*]+)*", re.ASCII)
@@ -91,6 +95,19 @@ class _Printer:
             yield " ".join([text, *self._place(scope.span)])
         for budget in graph.budgets:
             yield " ".join([f"require {budget_text(budget)}", *self._place(budget.span)])
+        if graph.step is not None:
+            yield f"stream {Quantity(graph.step, 'time')}"
+            yield from (f"state {line}" for line in state_lines(graph))
+
+
+def state_lines(graph: Graph) -> list[str]:
+    """What a step hands to the next: `encoder.h = recurrent 1`, value by value.
+
+    Raises AsrcError for a graph that cannot be streamed.
+    """
+    facts = Facts(graph)
+    buffers = (*facts.schedule.buffers, *facts.label_schedule.buffers)
+    return [f"{word(b.path)} = {b.kind} {len(b.frames)}" for b in buffers]
 
 
 def _options(node: Node) -> Iterator[tuple[str, str]]:

@@ -82,6 +82,14 @@ PASSES: Final[dict[str, Entry]] = {
         ),
         keeps=frozenset({"rate", "shapes", "parameters"}),
     ),
+    "stream": Entry(
+        "..passes.stream",
+        "Stream",
+        "run as a stream, in steps with explicit state; refuses what cannot be streamed",
+        (Option("step", "time", "the audio that a step takes; as little as possible", None),),
+        keeps=frozenset(KEEPS),
+        after=("mask",),
+    ),
     "dce": Entry(
         "..passes.dce",
         "Dce",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .fold_constants import FoldConstants
     from .fold_norm import FoldNorm
     from .mask import Mask
+    from .stream import Stream
 
 _HOMES = {
     "Cse": "cse",
@@ -18,9 +19,10 @@ _HOMES = {
     "FoldConstants": "fold_constants",
     "FoldNorm": "fold_norm",
     "Mask": "mask",
+    "Stream": "stream",
 }
 
-__all__ = ["Cse", "Dce", "FoldConstants", "FoldNorm", "Mask"]
+__all__ = ["Cse", "Dce", "FoldConstants", "FoldNorm", "Mask", "Stream"]
 
 
 def __getattr__(name: str) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,19 +10,21 @@ from torch.nn import functional
 
 
 def visible(
-    x: Tensor,
+    queries: Tensor,
+    keys: Tensor,
     chunk: int | None = None,
     left: int | None = None,
     right: int | None = 0,
     there: Tensor | None = None,
 ) -> Tensor:
-    """Which frames each query may see: `[1, T, T]`, or `[B, T, T]` with `there` (`[B, T]`).
+    """Which keys each query may see: `[1, Q, K]`, or `[B, Q, K]` with `there` (`[B, K]`), for
+    queries `[B, Q, ...]` and keys `[B, K, ...]`.
 
     With `chunk`, from `left` frames before the query's chunk to its end; else from `left` frames
     before the query to `right` after it. `None` is no bound.
     """
-    frames = torch.arange(x.shape[1], device=x.device)
-    t, s = frames.unsqueeze(1), frames.unsqueeze(0)
+    t = torch.arange(queries.shape[1], device=keys.device).unsqueeze(1)
+    s = torch.arange(keys.shape[1], device=keys.device).unsqueeze(0)
     begin = t if chunk is None else t // chunk * chunk
     end = t if chunk is None else begin + chunk - 1
     seen = torch.ones_like(t - s, dtype=torch.bool)
@@ -34,29 +35,12 @@ def visible(
     return seen.unsqueeze(0) if there is None else seen & there.unsqueeze(1)
 
 
-class Sight(NamedTuple):
-    """Who sees whom, for the fused operator: `mask` is zero or minus infinity, `[..., 1, Q, K]`,
-    all zero for queries that see nothing, to keep numbers finite; `some` (`[..., Q, 1]`) says
-    which see something."""
-
-    mask: Tensor
-    some: Tensor
-
-
-def sight(seen: Tensor, like: Tensor) -> Sight:
-    """Of `[..., Q, K]`, in the type of `like`."""
-    some = seen.any(-1, keepdim=True)
-    hidden = (some & ~seen).unsqueeze(-3)
-    zero = torch.zeros(hidden.shape, dtype=like.dtype, device=seen.device)
-    return Sight(zero.masked_fill_(hidden, float("-inf")), some)
-
-
 def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     heads: int,
-    seen: Tensor | Sight | None = None,
+    seen: Tensor | None = None,
     bias: Tensor | None = None,
     causal: bool = False,
 ) -> Tensor:
@@ -64,38 +48,50 @@ def attend(
 
     `seen` is `[..., Q, K]`; a query that sees nothing gets zeros.
     """
-    seen = sight(seen, q) if isinstance(seen, Tensor) else seen
-    mask = bias if seen is None else seen.mask if bias is None else bias + seen.mask.to(bias.dtype)
+    mask = None if seen is None else _hidden(seen, q if bias is None else bias)
+    if bias is not None:  # one sum for all heads; unlike filling, it costs nothing going back
+        mask = bias if mask is None else bias + mask
     mixed = functional.scaled_dot_product_attention(
         in_heads(q, heads), in_heads(k, heads), in_heads(v, heads), mask, is_causal=causal
     )
     found = mixed.transpose(-2, -3).flatten(-2)
-    return found if seen is None else found * seen.some.to(found.dtype)
+    return found if seen is None else found * seen.any(-1, keepdim=True).to(found.dtype)
+
+
+def _hidden(seen: Tensor, like: Tensor) -> Tensor:
+    """Zero or minus infinity, `[..., 1, Q, K]`; all zero for queries that see nothing, to keep
+    numbers finite."""
+    hidden = (seen.any(-1, keepdim=True) & ~seen).unsqueeze(-3)
+    zero = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
+    return zero.masked_fill_(hidden, float("-inf"))
 
 
 def in_heads(x: Tensor, heads: int) -> Tensor:
     """`[..., T, W]` to `[..., heads, T, W / heads]`."""
-    return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).transpose(-2, -3)
 
 
 def relative_scores(p: Tensor, r: Tensor, heads: int, keys: int) -> Tensor:
     """`p r[t - s] / sqrt(d)` for every query and key: `[B, heads, T, keys]`.
 
-    `r` runs over the distances `-(n - 1) .. n - 1` for `n` frames, `[1, 2 n - 1, W]`.
+    `r` runs over the distances `-(n - 1) .. n - 1`, `[1, 2 n - 1, W]`, for `n` frames: no fewer
+    than there are queries, or keys.
     """
+    here = r.shape[1] // 2
+    r = r[:, here - max(keys - 1, 0) : here + max(p.shape[1], 1)]
     scaled = in_heads(p, heads) / sqrt(p.shape[-1] // heads)
     return skewed(scaled @ in_heads(r, heads).flip(-2).transpose(-1, -2), keys)
 
 
 def skewed(scores: Tensor, keys: int) -> Tensor:
-    """`[..., T, 2 T - 1]`, distances falling from `T - 1`, to `[..., T, keys]` by position.
+    """`[..., T, T + keys - 1]`, distances falling from `T - 1`, to `[..., T, keys]` by position.
 
     A view: one query further down, a key's score stands one place to the left.
     """
     frames, (down, right) = scores.shape[-2], scores.stride()[-2:]
     size = (*scores.shape[:-1], keys)
     strides = (*scores.stride()[:-2], down - right, right)
-    return scores.as_strided(size, strides, scores.storage_offset() + (frames - 1) * right)
+    return scores.as_strided(size, strides, scores.storage_offset() + max(frames - 1, 0) * right)
 
 
 def sinusoids(distances: Tensor, n: int) -> Tensor:
@@ -105,9 +101,9 @@ def sinusoids(distances: Tensor, n: int) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, :n].unsqueeze(0)
 
 
-def positions(x: Tensor, n: int) -> Tensor:
-    """Encodings of every distance between two frames of `x`: `[1, 2 T - 1, n]`."""
-    reach = max(x.shape[1], 1) - 1
+def positions(queries: Tensor, keys: Tensor, n: int) -> Tensor:
+    """Encodings of every distance between two frames: `[1, 2 T - 1, n]` for `T` frames."""
+    reach, x = max(queries.shape[1], keys.shape[1], 1) - 1, queries
     distances = torch.arange(-reach, reach + 1, device=x.device)
     return sinusoids(distances, n).to(x.dtype)
 
@@ -122,9 +118,3 @@ def attend_catalogue(
         return attend(q.unsqueeze(-2), k, v, heads, mask).squeeze(-2)
     found = attend(q.flatten(1, -2), k, v, heads, mask)
     return found.view(*q.shape[:-1], found.shape[-1])
-
-
-def middle(r: Tensor, q: Tensor) -> Tensor:
-    """Of encodings of more distances those between two frames of `q`."""
-    reach, wanted = r.shape[1] // 2, max(q.shape[1], 1) - 1
-    return r[:, reach - wanted : reach + wanted + 1]

@@ -232,6 +232,8 @@ class Emitter:
     def gated(self, path: str, there: There) -> There:
         """With the gates that stand before a value."""
         own = self.model.gates.get(path, frozenset())
+        for gate in sorted(own, key=lambda g: (g.flag, g.up)):
+            there = self._both(there, There(length=self.there[gate.flag].length))
         return replace(there, gates=there.gates | own)
 
 
@@ -246,15 +248,6 @@ def lengthened(emitter: Emitter, node: Node, there: There) -> There:
     factor = node.attrs["factor"]
     change = slots if node.op == "stride" else operator.mul
     return replace(there, length=emitter.call(change, there.length, factor))
-
-
-def attention_there(emitter: Emitter, node: Node) -> There:
-    """A query's frame is there when the query is, as far as the keys go, gates apart."""
-    query = emitter.there[node.inputs[0]]
-    types = emitter.model.types
-    if types[node.inputs[0]].clock != types[node.inputs[1]].clock:
-        return query
-    return replace(query, length=emitter.meet(node.inputs[:3]).length)
 
 
 def frames_in(site: Site, name: str, slot: int) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .recurrent import select
 
@@ -13,6 +14,12 @@ from .recurrent import select
 def within(length: Tensor, x: Tensor) -> Tensor:
     """Which of the frames of `x` lie in an utterance of `length` frames: `[B, T]`."""
     return torch.arange(x.shape[1], device=x.device) < length.unsqueeze(1)
+
+
+def fitted(mask: Tensor, x: Tensor) -> Tensor:
+    """A mask with as many frames as `x`: beyond its end nothing is there."""
+    missing = x.shape[1] - mask.shape[1]
+    return pad(mask, (0, 0) * (mask.ndim - 2) + (0, missing))
 
 
 def count_windows(samples: Tensor, window: int, hop: int) -> Tensor:

@@ -13,7 +13,7 @@ from ...compiler.graph import Node
 from ...compiler.reference import index_rank
 from ...compiler.types import Finite, Label, Static, Stream, base_clock
 from . import attention, frames
-from .emit import Model, Row, Site, There, attention_there
+from .emit import Model, Row, Site, There
 from .recurrent import select
 
 
@@ -92,12 +92,10 @@ def inner_there(site: Site) -> There:
     """The presence of what an inner operator makes."""
     there = site.emitter.there[site.node.inputs[0]]
     mask, op = there.inner, site.node.op
-    if op in ("delay", "ahead", "window"):
+    if op in ("delay", "ahead", "window", "attend"):
         return there
     if op in ("mean", "max") and isinstance(site.kind.clock, Stream | Label):
         return There()
-    if op == "attend":
-        return attention_there(site.emitter, site.node)
     if mask is None or op == "unfold":
         return there
     if op == "append":

@@ -42,9 +42,15 @@ def _filtered(x: Tensor, kernel: Tensor, bias: Tensor | None, reach: Reach, grou
     As an image one row high: with channels last, PyTorch has faster code for these.
     """
     stride, by = reach[3], reach[2]
-    row = _padded(x, *reach).transpose(1, 2).unsqueeze(2)
+    row = _padded(_one_slot(x, stride), *reach).transpose(1, 2).unsqueeze(2)
     y = functional.conv2d(row, kernel.unsqueeze(2), bias, (1, stride), 0, (1, by), groups)
-    return y.squeeze(2).transpose(1, 2)
+    return y.squeeze(2).transpose(1, 2)[:, : x.shape[1] // stride]
+
+
+def _one_slot(x: Tensor, stride: int) -> Tensor:
+    """At least as many frames as one result needs: convolutions refuse to make none."""
+    missing = stride - x.shape[1]
+    return functional.pad(x, (*(0, 0) * (x.ndim - 2), 0, missing)) if missing > 0 else x
 
 
 class Dense(nn.Module):
@@ -89,6 +95,7 @@ class Convf(nn.Module):
         """Channels last, for speed. Where more is padded before than after, the operator pads:
         as much on both sides, and the surplus is cut."""
         count, before = x.shape[1] // stride, past * by - (stride - 1)
+        x = _one_slot(x, stride)
         if before < future * by:
             x, before = _padded(x, past, future, by, stride), 0
         images, kernel = (

@@ -151,7 +151,7 @@ class _Scanned:
         found = emitter.module(place, module, outer, steps, registers, taken, hint=place)
         made, kept = emitter.item(found, 0), emitter.item(found, 1)
         for n, path in enumerate(self.wanted):
-            emitter.data[path] = emitter.item(made, n, path)
+            emitter.data[path] = emitter.made(path, emitter.item(made, n, path), loop)
         for n, shift in enumerate(loop.shifts):
             emitter.keep_register(shift, emitter.item(kept, n))
 

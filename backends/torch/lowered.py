@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -83,16 +83,19 @@ class Lowered(nn.Module):
             for name, tensor in module.state_dict(keep_vars=True).items()
         }
 
-    def forward(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All parts, one after the other, on whole utterances.
+    def forward(
+        self, given: Mapping[str, Tensor], without: Collection[str] = ()
+    ) -> dict[str, Tensor]:
+        """All parts, one after the other, on whole utterances; `without` names parts to leave out.
 
         `given` has each input by name, `[B, *index, *dims]` (`[B, *index]` where a frame is one
         number), with `<name>_length` `[B]` where utterances differ, and `<name>_there` for
         catalogues. The result has outputs, losses and what passes between parts, with lengths.
         """
         values = complete(self.facts.graph, self.facts.types, given)
-        for part in self.parts.values():
-            values |= part(values)
+        for name, part in self.parts.items():
+            if name not in without:
+                values |= part(values)
         return values
 
 

@@ -14,11 +14,12 @@ import torch
 from torch import fx
 
 from ...compiler.facts.demand import Demand, infer_demand
+from ...compiler.facts.gates import Gate
 from ...compiler.graph import Node
 from ...compiler.reference import Loop, index_rank
 from ...compiler.types import Label, Lattice, Static, Stream, Type, base_clock
-from . import attention, frames, framewise, inner
-from .emit import Model, Row, Site, There, attention_there, frames_in, lengthened
+from . import attention, frame, frames, framewise, inner
+from .emit import Model, Row, Site, There, frames_in, lengthened
 from .loops import emit_loop
 from .recurrent import select
 from .recurring import Recurring
@@ -48,7 +49,8 @@ class Offline(Recurring):
                 here = self.method("unsqueeze", here, -1)
             found = here if found is None else self.call(torch.logical_and, found, here)
         for gate in sorted(there.gates, key=lambda g: (g.flag, g.up)):
-            found = self._and_gate(found, gate.flag, gate.up, kind)
+            raised = self.call(frames.fitted, self._raised(gate, kind), self.data[path])
+            found = raised if found is None else self.call(torch.logical_and, found, raised)
         return found
 
     def _own_length(self, path: str) -> fx.Node:
@@ -58,16 +60,12 @@ class Offline(Recurring):
         pace = self.pace.get(path, 1)
         return length if pace == 1 else self.call(frames.slots, length, pace)
 
-    def _and_gate(self, found: fx.Node | None, flag: str, up: bool, kind: Type) -> fx.Node:
-        from . import frame
-
-        raised = self.call(frame.raised, self.data[flag], up)
-        for _ in range(index_rank(kind.clock) - index_rank(self.model.types[flag].clock)):
+    def _raised(self, gate: Gate, kind: Type) -> fx.Node:
+        """Where a flag lets a value of some type run."""
+        raised = self.call(frame.raised, self.data[gate.flag], gate.up)
+        for _ in range(index_rank(kind.clock) - index_rank(self.model.types[gate.flag].clock)):
             raised = self.method("unsqueeze", raised, -1)
-        if found is None:
-            return raised
-        found, raised = self.cut((found, raised))
-        return self.call(torch.logical_and, found, raised)
+        return raised
 
     def cut(self, values: tuple[fx.Node, ...]) -> tuple[fx.Node, ...]:
         cut = self.call(frames.together, *values)
@@ -82,7 +80,7 @@ class Offline(Recurring):
         ins = tuple(self.data[p] for p in node.inputs)
         if node.op in TIME and not inner.is_inner_shift(self.model, node):
             site = self.site(node, ins)
-            there = self._timed_there(node)
+            there = self.there[node.inputs[0]] if node.inputs else There()
             self.there[node.path] = self.gated(node.path, lengthened(self, node, there))
             return TIME[node.op](site)
         if node.op in inner.ROWS:
@@ -90,11 +88,6 @@ class Offline(Recurring):
             self.there[node.path] = self.gated(node.path, inner.inner_there(site))
             return inner.ROWS[node.op](site)
         return self._framewise(node, ins)
-
-    def _timed_there(self, node: Node) -> There:
-        if node.op == "attend":
-            return attention_there(self, node)
-        return self.there[node.inputs[0]] if node.inputs else There()
 
     def _framewise(self, node: Node, ins: tuple[fx.Node, ...]) -> fx.Node:
         there = self.meet(node.inputs)
@@ -220,7 +213,8 @@ class Offline(Recurring):
         there = self.there[source]
         found = there.inner
         for gate in sorted(there.gates, key=lambda g: (g.flag, g.up)):
-            found = self._and_gate(found, gate.flag, gate.up, self.model.types[shift])
+            raised = self._raised(gate, self.model.types[shift])
+            found = raised if found is None else self.call(torch.logical_and, found, raised)
         return found
 
 
@@ -307,33 +301,30 @@ def _attend(site: Site) -> fx.Node:
     clock = site.kind.clock
     if not isinstance(clock, Stream | Label) or clock != site.kinds[1].clock:
         return inner.attend_elsewhere(site)
-    q, k, v = _emitter(site).aligned(site.node.inputs[:3])
-    causal, bias = _is_causal(site), _relative(site, q)
+    q, (k, v) = site.raw[0], _emitter(site).aligned(site.node.inputs[1:3])
+    causal, bias = _is_causal(site), _relative(site, k)
     if causal and bias is None and site.node.attrs["left"] is None:
         return site.call(attention.attend, q, k, v, site.int("heads"), causal=True)
-    return site.call(attention.attend, q, k, v, site.int("heads"), _seen(site, q, causal), bias)
+    return site.call(attention.attend, q, k, v, site.int("heads"), _seen(site, k, causal), bias)
 
 
 def _is_causal(site: Site) -> bool:
     """Whether the past alone is seen and all of it is there for every query that is."""
-    gates = _emitter(site).meet(site.node.inputs[1:3]).gates
-    labels = isinstance(site.kind.clock, Label)
-    return (labels or site.node.attrs["mask"] == "causal") and not gates
+    there = _emitter(site).there
+    query, *keys = (there[path] for path in site.node.inputs[:3])
+    whole = all(key.length is query.length and not key.gates for key in keys)
+    return whole and (isinstance(site.kind.clock, Label) or site.node.attrs["mask"] == "causal")
 
 
-def _relative(site: Site, q: fx.Node) -> fx.Node | None:
+def _relative(site: Site, keys: fx.Node) -> fx.Node | None:
     """The scores of relative positions, where the attention has them."""
     if len(site.node.inputs) < 5:
         return None
-    emitter, r = _emitter(site), site.raw[4]
-    p = emitter.aligned((*site.node.inputs[:3], site.node.inputs[3]))[3]
-    if q is not emitter.data[site.node.inputs[0]]:
-        r = site.call(attention.middle, r, q)
-    keys = site.call(frames.extent, q)
-    return site.call(attention.relative_scores, p, r, site.int("heads"), keys)
+    count = site.call(frames.extent, keys)
+    return site.call(attention.relative_scores, *site.raw[3:], site.int("heads"), count)
 
 
-def _seen(site: Site, q: fx.Node, causal: bool) -> fx.Node:
+def _seen(site: Site, keys: fx.Node, causal: bool) -> fx.Node:
     """Who sees whom."""
     emitter = _emitter(site)
     mask = "causal" if isinstance(site.kind.clock, Label) else site.node.attrs["mask"]
@@ -346,37 +337,36 @@ def _seen(site: Site, q: fx.Node, causal: bool) -> fx.Node:
     }
     options = bounds[cast(str, mask)]
     if not causal:
-        options["there"] = _keys_there(site, q)
-    return emitter.call(attention.visible, q, **options)
+        options["there"] = _keys_there(site)
+    return emitter.call(attention.visible, site.raw[0], keys, **options)
 
 
-def _keys_there(site: Site, q: fx.Node) -> fx.Node | None:
+def _keys_there(site: Site) -> fx.Node | None:
     """Which keys are there with their values."""
     emitter, (keys, values) = _emitter(site), site.node.inputs[1:3]
     masks = [emitter.mask(keys)]
     if emitter.there[keys] != emitter.there[values]:
         masks.append(emitter.mask(values))
-    found = [emitter.cut((mask, q))[0] for mask in masks if mask is not None]
+    found = tuple(mask for mask in masks if mask is not None)
     if len(found) == 2:
-        return site.call(torch.logical_and, *emitter.cut(tuple(found)))
+        return site.call(torch.logical_and, *emitter.cut(found))
     return found[0] if found else None
 
 
 def _positions(site: Site) -> fx.Node:
     """As many as the attention that reads them has frames."""
-    frames_of = _positioned(site)
-    return site.call(attention.positions, frames_of, site.int("n"))
+    return site.call(attention.positions, *_positioned(site), site.int("n"))
 
 
-def _positioned(site: Site) -> fx.Node:
-    """The queries that positions are for."""
+def _positioned(site: Site) -> tuple[fx.Node, fx.Node]:
+    """The queries and keys that positions are for."""
     graph, emitter, todo = site.emitter.model.graph, site.emitter, [site.node.path]
     while todo:
         path = todo.pop()
         for reader in graph.readers[path]:
             node = graph[reader]
             if node.op == "attend" and len(node.inputs) == 5 and node.inputs[4] == path:
-                return emitter.data[node.inputs[0]]
+                return emitter.data[node.inputs[0]], emitter.data[node.inputs[1]]
             todo.append(reader)
     raise AssertionError("positions that no attention reads")
 

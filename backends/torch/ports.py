@@ -38,7 +38,7 @@ def plan(model: Model, part: Part, without: frozenset[str] = frozenset()) -> Pla
         if node.op == "attend" and len(node.inputs) == 5:
             for path in graph.ancestors([node.inputs[4]]):
                 if graph[path].op == "positions":
-                    needs[path] |= {node.inputs[0]}
+                    needs[path] |= {*node.inputs[:2]}
     return Planner(graph, model.types, needs).plan((part.members | part.free) - without)
 
 

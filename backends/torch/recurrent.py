@@ -55,10 +55,9 @@ class Lstm(nn.Module):
         one of decoding would spend most of their time on."""
         made = []
         for frame in x.unbind(1):
-            gates = functional.linear(torch.cat([frame, h], -1), self.weight, self.bias).chunk(
-                4, -1
-            )
-            i, f, g, o = (gates[place] for place in self.gates)
+            row = torch.cat([frame, h], -1)
+            quarters = functional.linear(row, self.weight, self.bias).chunk(4, -1)
+            i, f, g, o = (quarters[gate] for gate in self.gates)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             h = torch.sigmoid(o) * torch.tanh(c)
             h = h if projection is None else functional.linear(h, projection)
@@ -111,34 +110,53 @@ class Scan(nn.Module):
 
         A register stays as it is on steps where its mask in `taken` says so.
         """
-        count = steps[0].shape[self.axis]
-        order = range(count - 1, -1, -1) if self.backwards else range(count)
+        axis, count = self.axis, steps[0].shape[self.axis]
+        if count == 0:
+            return self._nothing(outer, steps, registers), registers
+        pieces = [*zip(*(x.narrow(axis, 0, count).chunk(count, axis) for x in steps), strict=True)]
+        masks = [m if m is None else m.narrow(axis, 0, count).chunk(count, axis) for m in taken]
         made: list[tuple[Tensor, ...]] = []
-        for t in order:
-            here = (x.narrow(self.axis, t, 1) for x in steps)
-            found = self.body(*outer, *here, *self._read(registers))
-            masks = (None if m is None else m.narrow(self.axis, t, 1) for m in taken)
+        for t in range(count - 1, -1, -1) if self.backwards else range(count):
+            found = self.body(*outer, *pieces[t], *self._read(registers))
+            here = (None if mask is None else mask[t] for mask in masks)
             made.append(found[len(registers) :])
-            registers = tuple(map(self._push, registers, found, masks))
+            registers = tuple(map(self._push, registers, found, here))
         if self.backwards:
             made.reverse()
-        columns = zip(*made, strict=True)
-        return tuple(torch.cat(column, self.axis) for column in columns), registers
+        return tuple(torch.cat(column, axis) for column in zip(*made, strict=True)), registers
+
+    def _nothing(
+        self,
+        outer: tuple[Tensor, ...],
+        steps: tuple[Tensor, ...],
+        registers: tuple[Tensor, ...],
+    ) -> tuple[Tensor, ...]:
+        """No steps of each value, in its shape: that of a step of zeros."""
+        axis = self.axis
+        one = (x.new_zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :])) for x in steps)
+        found = self.body(*outer, *one, *self._read(registers))
+        return tuple(x.narrow(axis, 0, 0) for x in found[len(registers) :])
 
     def _read(self, registers: tuple[Tensor, ...]) -> list[Tensor]:
         """A delay reads one frame, a window a stack of taps, oldest first."""
         found = []
         for held, back in zip(registers, self.back, strict=True):
             depth = held.shape[self.axis]
+            if back == (1,) and depth == 1:
+                found.append(held)
+                continue
             frames = [held.narrow(self.axis, depth - k, 1) for k in back]
             found.append(frames[0] if len(back) == 1 else torch.stack(frames, -1))
         return found
 
     def _push(self, held: Tensor, new: Tensor, taken: Tensor | None) -> Tensor:
-        older = held.narrow(self.axis, 1, held.shape[self.axis] - 1)
-        moved = torch.cat(
-            [older, new.to(held.dtype).expand_as(held.narrow(self.axis, 0, 1))], self.axis
-        )
+        depth = held.shape[self.axis]
+        moved = new.to(held.dtype)
+        if depth > 1:
+            newest = moved.expand_as(held.narrow(self.axis, 0, 1))
+            moved = torch.cat([held.narrow(self.axis, 1, depth - 1), newest], self.axis)
+        elif moved.shape != held.shape:
+            moved = moved.expand_as(held)
         return moved if taken is None else select(taken, moved, held)
 
 

@@ -29,6 +29,10 @@ class Recurring(Emitter):
         """Whether all steps of a loop are taken, so that a fused operator may run it."""
         return True
 
+    def made(self, path: str, x: fx.Node, loop: Loop) -> fx.Node:
+        """A value of a loop for others to read, from its frames on all of the loop's steps."""
+        return x
+
     def taken(self, shift: str, loop: Loop) -> fx.Node | None:
         """On which steps a register takes in a new frame; `None` for all."""
         return None

@@ -23,9 +23,10 @@ from ...compiler.facts.schedule import Schedule
 from ...compiler.graph import Node
 from ...compiler.ops import VIEWS
 from ...compiler.reference import Loop, index_rank
+from ...compiler.reference.value import frame_shape
 from ...compiler.types import Stream, Type, base_clock
 from . import frame, framewise, inner, stepping
-from .emit import Model, Row, Site, There, attention_there, frames_in, lengthened
+from .emit import Model, Row, Site, There, frames_in, lengthened
 from .frames import all_there
 from .leaftable import logmel_samples
 from .loops import emit_loop, register_type, steps_back
@@ -42,8 +43,8 @@ Frames = tuple[int, ...]
 class State:
     """One tensor that a step carries, `[B, frames, *shape]`.
 
-    `kind` is `recurrent` or `history` as in the facts, or `presence`: one bit for each kept frame
-    of a value behind a gate.
+    `kind` is `recurrent` or `history` as in the facts, or `flags`: one bit for each frame of a
+    flag that says whether what is kept of other values was there.
     """
 
     path: str
@@ -68,8 +69,13 @@ class Step(Recurring):
             path: line.demanded(line.start, line.start + line.count * multiple)
             for path, line in schedule.lines.items()
         }
-        for path in self._flags_read():
-            self.frames[path] = self.all_frames(path)
+        self.flags = frozenset(self._flags_read())
+        gates, shifts = model.gates, model.graph.cycle_shifts
+        self.holding = frozenset(p for p in shifts if gates.get(p) and p in self.lines)
+        """Shifts of gated recurrences: they look at the last frame that was taken."""
+        everything = self.flags | self.holding
+        self.frames |= {path: self.all_frames(path) for path in everything}
+        self.further: dict[str, Frames] = {}
         self.kept = {(b.path, b.kind): b.frames for b in schedule.buffers if self._is_mine(b.path)}
         self.states: dict[str, State] = {}
         self.into: dict[str, fx.Node] = {}
@@ -82,11 +88,14 @@ class Step(Recurring):
         line = self.lines[path]
         return tuple(range(line.start, line.start + line.count * self.multiple))
 
+    def _is_input(self, path: str) -> bool:
+        return self.model.graph[path].op == "input"
+
     def _flags_read(self) -> Iterator[str]:
         """Inputs that gates read, on frames that their other readers may leave out."""
         flags = {g.flag for path in self.part.members for g in self.model.gates.get(path, ())}
         behind = self.model.graph.ancestors(flags)
-        return (p for p in behind if p in self.lines and self.model.graph[p].op == "input")
+        return (p for p in behind if p in self.lines and self._is_input(p))
 
     def _is_mine(self, path: str) -> bool:
         return path in self.part.members or path in self.part.inputs
@@ -97,16 +106,11 @@ class Step(Recurring):
         """Placeholders for what was kept."""
         self.age = age
         for (path, kind), frames in self.kept.items():
-            self._open(path, kind, frames)
-            if kind == "history" and self.model.gates.get(path):
-                self._open(path, "presence", frames)
+            type_ = self.model.types[path]
+            shape = (*inner_shape(type_), *frame_shape(type_))
+            self._open(State(path, kind, frames, shape, type_.elem))
 
-    def _open(self, path: str, kind: str, frames: Frames) -> None:
-        type_ = self.model.types[path]
-        shape = () if kind == "presence" else (*inner_shape(type_), *type_.dims)
-        taps = () if type_.taps is None or kind == "presence" else (type_.taps,)
-        elem = "flag" if kind == "presence" else type_.elem
-        state = State(path, kind, frames, (*shape, *taps), elem)
+    def _open(self, state: State) -> None:
         self.states[state.name] = state
         self.into[state.name] = self.placeholder(state.name)
 
@@ -115,8 +119,11 @@ class Step(Recurring):
         for state in self.states.values():
             if state.kind == "history":
                 self.out[state.name] = self._next(state, self._both_history(state.path))
-            elif state.kind == "presence":
-                self.out[state.name] = self._next(state, self._presence_line(state.path))
+        for path, frames in self.further.items():
+            kind = self.model.types[path]
+            state = State(path, self._kind(path), frames, frame_shape(kind), kind.elem)
+            self.states[state.name] = state
+            self.out[state.name] = self.call(stepping.newest, self._line(path), len(frames))
         return tuple(self.out[name] for name in self.states)
 
     def _next(self, state: State, both: fx.Node) -> fx.Node:
@@ -134,13 +141,13 @@ class Step(Recurring):
 
     def pull(self, path: str, frames: Frames) -> fx.Node:
         """A value at some frames, looking through views; absent frames hold anything."""
-        if not self.on_line(path):
+        if not self.on_line(path) or (frames == self.frames[path] and not self.is_view(path)):
             return self.data[path]
         if self.is_view(path):
             return self.at(self.model.graph[path], frames)
         have = (*self.kept.get((path, "history"), ()), *self.frames[path])
-        if frames == self.frames[path]:
-            return self.data[path]
+        if path in self.flags | self.holding and not set(frames) <= set(have):
+            return self._pull_old(path, frames)
         return self.picked(self._both_history(path), have, frames)
 
     def picked(self, x: fx.Node, have: Frames, want: Frames) -> fx.Node:
@@ -157,7 +164,8 @@ class Step(Recurring):
         """Frames without gaps; what stands in the gaps nobody reads."""
         if len(have) == len(every):
             return x
-        return self.call(stepping.picked, x, tuple(bisect_right(have, i) - 1 for i in every))
+        places = tuple(max(0, bisect_right(have, i) - 1) for i in every)
+        return self.call(stepping.picked, x, places)
 
     def fetch(self, path: str, frames: Frames, start: fx.Node | None) -> fx.Node:
         """A value for other frames to read: what is absent is zero, or `start`."""
@@ -173,7 +181,11 @@ class Step(Recurring):
 
     def is_view(self, path: str) -> bool:
         outputs = self.model.graph.outputs.values()
-        return self.model.graph[path].op in VIEWS and path not in outputs
+        return (
+            self.model.graph[path].op in VIEWS
+            and path not in outputs
+            and path not in self.holding
+        )
 
     # --- what is there ---
 
@@ -194,23 +206,35 @@ class Step(Recurring):
         if there.length is not None or min(frames) < 0:
             found = self.call(stepping.present, self.age, frames, line.count, there.length)
         if there.gates:
-            bits = self._gate_bits(path, frames)
+            bits = self._flags(path, frames)
             found = bits if found is None else self.call(torch.logical_and, found, bits)
         return found
 
-    def _gate_bits(self, path: str, frames: Frames) -> fx.Node:
-        have = (*self.kept.get((path, "history"), ()), *self.frames[path])
-        if set(frames) <= set(self.frames[path]):
-            return self._flags(path, frames)
-        return self.picked(self._presence_line(path), have, frames)
+    def _pull_old(self, path: str, frames: Frames) -> fx.Node:
+        """Frames that the schedule does not keep: they become a state."""
+        line = self.lines[path]
+        first = min(*frames, *self.further.get(path, (line.start,)))
+        self.further[path] = tuple(range(first, line.start))
+        end = line.start + line.count * self.multiple
+        return self.call(stepping.back, self._line(path), tuple(i - end for i in frames))
 
-    def _presence_line(self, path: str) -> fx.Node:
-        kept = self.into.get(f"{path}.presence")
-        new = self._flags(path, self.frames[path])
-        return new if kept is None else self.call(stepping.after, kept, new)
+    def _line(self, path: str) -> fx.Node:
+        name, new = f"{path}.{self._kind(path)}", self.data[path]
+        if name not in self.into:
+            with self.fx.inserting_after(self._last_placeholder()):
+                self.into[name] = self.placeholder(name)
+        if path in self.flags:
+            new = self.call(stepping.raised, new)
+        return self.call(stepping.after, self.into[name], new)
+
+    def _kind(self, path: str) -> str:
+        return "flags" if path in self.flags else "history"
+
+    def _last_placeholder(self) -> fx.Node:
+        return [node for node in self.fx.nodes if node.op == "placeholder"][-1]
 
     def _flags(self, path: str, frames: Frames) -> fx.Node:
-        """What the gates of a value say at frames that this step makes."""
+        """What the gates of a value say at some frames."""
         found = None
         for gate in sorted(self.there[path].gates, key=lambda g: (g.flag, g.up)):
             raised = self.call(frame.raised, self.pull(gate.flag, frames), gate.up)
@@ -258,8 +282,6 @@ class Step(Recurring):
         timed = ("attend", "delay", "ahead", "window")
         if node.op in inner.ROWS and node.op not in timed:
             return inner.inner_there(_bare(self, node))
-        if node.op == "attend":
-            return attention_there(self, node)
         if node.op in timed:
             return self.there[node.inputs[0]]
         there = self.meet(node.inputs)
@@ -278,10 +300,24 @@ class Step(Recurring):
         return Offline(self.model, frozenset())
 
     def outside(self, path: str, loop: Loop) -> fx.Node:
-        return self.pull(path, self._loop_frames(loop))
+        if not self.on_line(path) or not self._along_line(loop):
+            return self.pull(path, self._loop_frames(loop))
+        wanted = self._loop_frames(loop)
+        read = self._read_by(path, loop, wanted)
+        return self.filled(self.pull(path, read), read, wanted)
+
+    def _read_by(self, path: str, loop: Loop, wanted: Frames) -> Frames:
+        """Of an outer value the frames that the loop's demanded frames read."""
+        readers = [p for p in self.model.graph.readers[path] if p in loop.members]
+        needed = {i for p in readers for i in self.frames.get(p, wanted)}
+        return tuple(i for i in wanted if i in needed) or wanted
 
     def _loop_frames(self, loop: Loop) -> Frames:
-        found = {self.frames[p] for p in loop.members if p in self.frames and p not in loop.shifts}
+        """A recurrence in time runs over all frames of a step, those that nobody reads as well."""
+        members = [p for p in loop.members if p in self.lines]
+        frames = self.all_frames if self._along_line(loop) else self.frames.__getitem__
+        found = {frames(p) for p in members}
+        assert len(found) < 2, loop.members
         return found.pop() if found else ()
 
     def can_fuse(self, loop: Loop) -> bool:
@@ -320,17 +356,26 @@ class Step(Recurring):
     def _register(self, path: str, depth: int, start: fx.Node | None = None) -> fx.Node:
         """The newest frames that a cycle keeps of itself; before the start, what it begins with."""
         assert self.age is not None
-        state = self.states[f"{path}.recurrent"]
-        x = self.call(stepping.newest, self.into[state.name], depth)
-        count = self.lines[path].count
-        there = self.call(stepping.present, self.age, state.frames[-depth:], count, None)
+        state, line = self.states[f"{path}.recurrent"], self.lines[path]
+        before = range(line.start - depth, line.start)
+        have = tuple(i for i in state.frames if i in before)
+        x = self.picked(self.into[state.name], state.frames, have)
+        x = self.filled(x, have, before)
+        there = self.call(stepping.present, self.age, tuple(before), line.count, None)
         return self.call(stepping.started, x, there, start)
 
     def keep_register(self, shift: str, register: fx.Node) -> None:
         node = self.model.graph[shift]
-        name = f"{node.inputs[0]}.recurrent"
-        if name in self.states and max(steps_back(node)) == len(self.states[name].frames):
-            self.out[name] = register
+        state, line = self.states.get(f"{node.inputs[0]}.recurrent"), self.lines[node.path]
+        depth = max(steps_back(node))
+        if state is not None and min(state.frames) >= line.start - depth:
+            before = tuple(range(line.start - depth, line.start))
+            self.out[state.name] = self.picked(register, before, state.frames)
+
+    def made(self, path: str, x: fx.Node, loop: Loop) -> fx.Node:
+        if not self.on_line(path) or self.is_view(path):
+            return x
+        return self.picked(x, self._loop_frames(loop), self.frames[path])
 
     def lstm_state(self, body: LstmBody) -> tuple[fx.Node, ...]:
         if f"{body.h}.recurrent" not in self.states:
@@ -467,10 +512,10 @@ def spans(
     reads = emitter.model.facts.timing.reads.at(node.path, 1)
     assert reads is not None
     assert reads.last(0) != inf, node.path
-    firsts, lasts = ([int(f(i)) for i in queries] for f in (reads.first, reads.last))
-    low = min(firsts)
-    keys = tuple(range(low, max(lasts) + 1))
-    return queries, keys, tuple((a - low, b - low) for a, b in zip(firsts, lasts, strict=True))
+    spans = [(int(reads.first(i)), int(reads.last(i))) for i in queries]
+    keys = sorted({i for first, last in spans for i in range(first, last + 1)})
+    place = {frame: n for n, frame in enumerate(keys)}
+    return queries, tuple(keys), tuple((place[a], place[b]) for a, b in spans)
 
 
 def distance_range(emitter: Step, node: Node) -> tuple[int, int]:
@@ -480,8 +525,8 @@ def distance_range(emitter: Step, node: Node) -> tuple[int, int]:
     for other in graph:
         if other.op == "attend" and other.inputs[4:] == node.inputs[4:5]:
             queries, keys, seen = spans(emitter, other, emitter.frames[other.path])
-            lows += [t - (keys[0] + last) for t, (_, last) in zip(queries, seen, strict=True)]
-            highs += [t - (keys[0] + first) for t, (first, _) in zip(queries, seen, strict=True)]
+            lows += [t - keys[last] for t, (_, last) in zip(queries, seen, strict=True)]
+            highs += [t - keys[first] for t, (first, _) in zip(queries, seen, strict=True)]
     return min(lows), max(highs)
 
 

@@ -69,8 +69,8 @@ class StepModule:
 
     @property
     def held_values(self) -> int:
-        """Numbers in the state of one stream, presence bits apart."""
-        kept = (s for s in self.states if s.kind != "presence")
+        """Numbers in the state of one stream, the bits of flags apart."""
+        kept = (s for s in self.states if s.kind != "flags")
         return sum(len(s.frames) * prod(s.shape) for s in kept)
 
 
@@ -224,15 +224,17 @@ def _everywhere(x: Tensor) -> Tensor:
 
 def empty_states(module: StepModule, batch: int, like: Tensor) -> dict[str, Tensor]:
     """The state of streams that have not begun."""
-    kinds = {"real": like.dtype, "token": torch.int64, "flag": torch.bool}
     found = {}
     for state in module.states:
-        dtype = (
-            kinds[state.elem] if state.kind == "presence" or state.elem != "flag" else like.dtype
-        )
         shape = (batch, len(state.frames), *state.shape)
-        found[state.name] = torch.zeros(shape, dtype=dtype, device=like.device)
+        found[state.name] = torch.zeros(shape, dtype=_dtype(state, like), device=like.device)
     return found
+
+
+def _dtype(state: State, like: Tensor) -> torch.dtype:
+    if state.kind == "flags":
+        return torch.bool
+    return torch.int64 if state.elem == "token" else like.dtype
 
 
 __all__ = ["Feed", "Made", "StepModule", "empty_states", "lower_step", "place_outputs"]

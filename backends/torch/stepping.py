@@ -30,9 +30,26 @@ def cut(x: Tensor, first: int, count: int, step: int) -> Tensor:
     return x[:, first : first + (count - 1) * step + 1 : step]
 
 
+def numbers(values: Sequence[int], device: torch.device) -> Tensor:
+    """Whole numbers as a tensor; a range is counted, not copied number by number."""
+    if isinstance(values, range):
+        return torch.arange(values.start, values.stop, values.step, device=device)
+    return torch.tensor(values, device=device)
+
+
 def picked(x: Tensor, places: Sequence[int]) -> Tensor:
     """Frames in any order."""
-    return x.index_select(1, torch.tensor(places, device=x.device))
+    return x.index_select(1, numbers(places, x.device))
+
+
+def back(x: Tensor, places: Sequence[int]) -> Tensor:
+    """Frames counted from the end."""
+    return x.index_select(1, torch.tensor(places, device=x.device) + x.shape[1])
+
+
+def raised(flags: Tensor) -> Tensor:
+    """Flags as bits."""
+    return flags > 0.5
 
 
 def present(age: Tensor, frames: Sequence[int], count: int, length: Tensor | None) -> Tensor:
@@ -42,7 +59,7 @@ def present(age: Tensor, frames: Sequence[int], count: int, length: Tensor | Non
     `count` is by how many frames each step moves on.
     """
     first = (age * count).unsqueeze(1)
-    index = first + torch.tensor(frames, device=age.device)
+    index = first + numbers(frames, age.device)
     found: Tensor = index >= 0
     return found if length is None else found & (index < length.unsqueeze(1))
 
@@ -79,10 +96,14 @@ def attend_window(
 
     Query `n` sees the keys `seen[n][0] .. seen[n][1]` of those that are there (`[B, K]`).
     """
-    place = torch.arange(k.shape[1], device=k.device)
-    spans = torch.tensor(seen, device=k.device)
-    inside = (place >= spans[:, :1]) & (place <= spans[:, 1:])
-    return attend(q, k, v, heads, inside.unsqueeze(0) & there.unsqueeze(1), bias)
+    return attend(q, k, v, heads, inside(k, seen) & there.unsqueeze(1), bias)
+
+
+def inside(keys: Tensor, seen: tuple[tuple[int, int], ...]) -> Tensor:
+    """Which keys each query may see: `[1, Q, K]`."""
+    place = torch.arange(keys.shape[1], device=keys.device)
+    spans = torch.tensor(seen, device=keys.device)
+    return ((place >= spans[:, :1]) & (place <= spans[:, 1:])).unsqueeze(0)
 
 
 def relative_window(

@@ -68,14 +68,7 @@ class Streams:
         not `moving` (`[B]`, bool) stay as they are, and none of their frames is there.
         """
         step = self.step_of(multiple)
-        arguments = (
-            *(feeds[feed.name] for feed in step.feeds),
-            *(self.ends[feed.name] for feed in step.feeds),
-            *(self.given[port.name] for port in step.given),
-            *self.cached,
-            *(self.state[state.name] for state in step.states),
-        )
-        made = step.module(self.age, *arguments)
+        made = step.module(*self.arguments(step, feeds))
         count = len(step.outputs)
         first = [out.start + self.age * out.count for out in step.outputs]
         there = list(made[count : 2 * count])
@@ -84,6 +77,17 @@ class Streams:
             there = [mask & moving.unsqueeze(1) for mask in there]
         blocks = map(Block, made[:count], there, first)
         return dict(zip((out.name for out in step.outputs), blocks, strict=True))
+
+    def arguments(self, step: StepModule, feeds: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """What the step's module is called with."""
+        return (
+            self.age,
+            *(feeds[feed.name] for feed in step.feeds),
+            *(self.ends[feed.name] for feed in step.feeds),
+            *(self.given[port.name] for port in step.given),
+            *self.cached,
+            *(self.state[state.name] for state in step.states),
+        )
 
     def _move(
         self, step: StepModule, multiple: int, state: list[Tensor], moving: Tensor | None

@@ -1,6 +1,7 @@
 """The schedule of a stream's steps: which frames each step computes, and which it keeps.
 
-A step takes the hyperperiod of all strides and chunks. Step `n` computes the frames
+A step takes the hyperperiod of all strides and chunks, or the multiple of it that the graph is
+marked with (`stream(step=...)`). Step `n` computes the frames
 `[start + n * count, start + (n + 1) * count)` of every value, of which only the demanded ones. The
 first step ends where the slowest output completes a frame, so that a log-mel window's overhang
 delays nothing else. Between two steps the frames of a buffer are kept: those that readers of
@@ -12,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import inf, lcm
+from math import ceil, inf, lcm
 
 from ..diagnostics import AsrcError, Diagnostic, diagnostic
 from ..types import Lattice, base_clock
+from ..units import format_time
 from .demand import NEVER, Demand
 from .need import Need
 from .reads import timeline
@@ -70,12 +72,13 @@ def infer_schedule(work: Clockwork, line: str = "frames") -> Schedule:
     """How the `frames` or the `labels` of a graph run step by step.
 
     Raises AsrcError E0303 where an output waits for the end of the utterance, E0404 where what
-    must be kept grows with the stream.
+    must be kept grows with the stream, E0805 where the graph's step is no multiple of the quantum.
     """
     found = _endless(work, line)
     if found:
         raise AsrcError(*found)
-    offset, size = boundaries(work, True).get(line, (0, 1))
+    quanta = quanta_in_step(work) if line == "frames" else 1
+    offset, size = boundaries(work, True, quanta).get(line, (0, 1))
     end = offset or size
     lines = {
         path: _line(work, path, end, size)
@@ -89,8 +92,22 @@ def infer_schedule(work: Clockwork, line: str = "frames") -> Schedule:
         for key, readers in edges(work).items()
         if key[0] in lines
     ]
-    seconds = step_quantum(work) * work.timing.tick if line == "frames" else Fraction(0)
+    seconds = quanta * step_quantum(work) * work.timing.tick if line == "frames" else Fraction(0)
     return Schedule(seconds, lines, tuple(b for b in buffers if b.frames))
+
+
+def quanta_in_step(work: Clockwork) -> int:
+    """How many quanta a step takes. Raises AsrcError E0805 where that is no whole number."""
+    step, quantum = work.graph.step, step_quantum(work) * work.timing.tick
+    if step is None:
+        return 1
+    quanta = step / quantum
+    if quanta.denominator > 1:
+        texts = format_time(step), format_time(quantum)
+        message = "a step of {} is no multiple of {}, after which strides and chunks line up"
+        help = f"such as `step={format_time(ceil(quanta) * quantum)}`"
+        raise AsrcError(diagnostic("E0805", message.format(*texts), help=help))
+    return int(quanta)
 
 
 def _endless(work: Clockwork, line: str) -> list[Diagnostic]:

@@ -136,13 +136,14 @@ def _inputs(
     return found[::-1]
 
 
-def boundaries(work: Clockwork, step: bool) -> dict[str, tuple[int, int]]:
-    """For each timeline the offset and spacing, in ticks, of the instants between steps."""
+def boundaries(work: Clockwork, step: bool, quanta: int = 1) -> dict[str, tuple[int, int]]:
+    """For each timeline the offset and spacing, in ticks, of the instants between steps; a step
+    of the frames may take several quanta."""
     frames, labels = _periods(work, "frames"), _periods(work, "labels")
     computed = [period for path, period in frames.items() if _is_computed(work, path)]
     found = {"labels": (0, next(iter(labels.values())))} if labels else {}
     if computed:
-        spacing = step_quantum(work) if step else gcd(*computed)
+        spacing = quanta * step_quantum(work) if step else gcd(*computed)
         found["frames"] = (_offset(work, spacing), spacing)
     return found
 

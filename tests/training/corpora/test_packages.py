@@ -39,7 +39,7 @@ def test_given_trees_come_before_installed_ones(tmp_path: Path) -> None:
     assert shelf.file("saytime", SOUND) == tmp_path / "system" / SOUND
 
 
-def test_missing_packages_name_their_install_line(tmp_path: Path) -> None:
+def test_missing_packages_name_their_line(tmp_path: Path) -> None:
     message, help = mistake(fakes.shelf(tmp_path))
     assert "`saytime` is missing" in message
     assert SOUND in message
