@@ -257,7 +257,6 @@ class _Reader:
                 )
             )
 
-
     def _check_states(self, graph: Graph) -> None:
         """The listed state against the inferred one."""
         if self.step is None:

@@ -86,8 +86,8 @@ class TrainedModel(nn.Module):
         return head
 
     def _pruned(self) -> PrunedLoss:
-        widths = (self._width(name) for name in (self.roles.frames[0], self.roles.labels))
-        found = PrunedLoss(*widths, self.roles, self.losses)
+        frames, labels = self._width(self.roles.frames[0]), self._width(self.roles.labels)
+        found = PrunedLoss(frames, labels, self.roles, self.losses)
         _fill(found.frames, "pruned.frames")
         _fill(found.labels, "pruned.labels")
         return found

@@ -45,7 +45,7 @@ def _showing(lowered: Lowered, paths: Iterable[str]) -> Lowered:
         and not isinstance(base_clock(types[path].clock), Lattice)
     }
     shown = lower(Facts(replace(graph, outputs={**graph.outputs, **more}, losses={})))
-    shown.to(lowered.like)
+    shown.to(lowered.like).eval()
     tensors = lowered.tensors()
     with torch.no_grad():
         for name, tensor in shown.tensors().items():

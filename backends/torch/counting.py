@@ -222,12 +222,12 @@ def count_products(module: fx.GraphModule, *arguments: Tensor) -> Products:
     return counter.found
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the products of all contractions: those of PyTorch's own counter of operations, a
     multiplication and an addition each, and of the fused operators that it leaves out."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.products = 0
 
     def __torch_dispatch__(
@@ -249,7 +249,7 @@ def _fused_attention(q: Tensor, k: Tensor, v: Tensor, *_: Any) -> int:
 def _fused_lstm(x: Tensor, *rest: Any) -> int:
     """Each step multiplies all weights: those of the input and those of the state."""
     weights = rest[0] if isinstance(rest[0], list) else rest[:2]
-    return x.shape[0] * x.shape[1] * sum(w.numel() for w in weights if w.ndim == 2)
+    return int(x.shape[0] * x.shape[1] * sum(w.numel() for w in weights if w.ndim == 2))
 
 
 _FUSED: Mapping[Any, Callable[..., int]] = {

@@ -35,6 +35,7 @@ CONTEXT = Fraction(2)
 
 PHASES = 64
 
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """Frames `first .. end - 1` of an input are perturbed; what of it reaches frame `i`?"""

@@ -9,7 +9,7 @@ whole utterance: a stream that begins anew needs its age set to zero, nothing el
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
@@ -160,7 +160,7 @@ class Step(Recurring):
             return self.call(stepping.cut, x, places[0], len(places), gaps.pop())
         return self.call(stepping.picked, x, places)
 
-    def filled(self, x: fx.Node, have: Frames, every: range) -> fx.Node:
+    def filled(self, x: fx.Node, have: Frames, every: Sequence[int]) -> fx.Node:
         """Frames without gaps; what stands in the gaps nobody reads."""
         if len(have) == len(every):
             return x
@@ -182,9 +182,7 @@ class Step(Recurring):
     def is_view(self, path: str) -> bool:
         outputs = self.model.graph.outputs.values()
         return (
-            self.model.graph[path].op in VIEWS
-            and path not in outputs
-            and path not in self.holding
+            self.model.graph[path].op in VIEWS and path not in outputs and path not in self.holding
         )
 
     # --- what is there ---
@@ -231,7 +229,8 @@ class Step(Recurring):
         return "flags" if path in self.flags else "history"
 
     def _last_placeholder(self) -> fx.Node:
-        return [node for node in self.fx.nodes if node.op == "placeholder"][-1]
+        *_, last = (node for node in self.fx.nodes if node.op == "placeholder")
+        return cast(fx.Node, last)
 
     def _flags(self, path: str, frames: Frames) -> fx.Node:
         """What the gates of a value say at some frames."""

@@ -73,7 +73,8 @@ class Trial:
         with torch.no_grad(), evaluating(self.lowered):
             facts = self.lowered.facts
             moved = {name: x.to(self.lowered.like.device) for name, x in inputs.items()}
-            return complete(facts.graph, facts.types, moved) | self.lowered(moved)
+            found: Values = self.lowered(moved)
+            return complete(facts.graph, facts.types, moved) | found
 
     def random(self, *what: int) -> torch.Generator:
         """Random numbers of one check."""

@@ -25,10 +25,10 @@ def model(tmp_path: Path) -> Path:
 
 def test_a_model_that_keeps_it(run: Run, model: Path) -> None:
     done = run("verify", "tiny.asr", "--json")
-    found = json.loads(done.stdout)["findings"]
+    found = json.loads(done.stdout)["checks"]
     assert done.exit_code == 0
     assert len(found) == len(contract.CHECKS)
-    assert all(f["ok"] and f["worst"] <= 1e-4 for f in found)
+    assert all(f["ok"] and f["difference"] <= 1e-4 for f in found)
 
 
 def test_weights_of_a_users_own(run: Run, model: Path) -> None:

@@ -77,13 +77,16 @@ def with_nan(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def gap(output: np.ndarray, wanted: Value) -> float:
     """The largest difference at what is there, relative to the values."""
-    there = wanted.present
+    if not wanted.present.ndim:
+        return float(np.abs(output - wanted.data).max())
+    count = min(len(output), len(wanted.present))
+    assert not wanted.present[count:].any(), "frames are missing"
+    there, data = wanted.present[:count], wanted.data[:count]
     mine = output[tuple(slice(extent) for extent in there.shape)]
     if not there.any():
         return 0.0
-    assert mine.shape == wanted.data.shape
-    apart = np.abs(mine[there] - wanted.data[there]).max()
-    return float(apart / (1 + np.abs(wanted.data[there]).max()))
+    apart = np.abs(mine[there] - data[there]).max()
+    return float(apart / (1 + np.abs(data[there]).max()))
 
 
 def gradients(found: Facts) -> tuple[Lowered, list[str]]:
