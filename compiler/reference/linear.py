@@ -23,7 +23,7 @@ def _dense(call: Call) -> Array:
     ]
     row, groups = np.concatenate(rows, -1), call.count("groups")
     weight = call.param("weight").reshape(groups, -1, row.shape[-1] // groups)
-    parts = row.reshape(*call.index, groups, -1)
+    parts = row.reshape(*call.index, groups, weight.shape[-1])
     return _shifted(call, call.framed(np.einsum("...gi,goi->...go", parts, weight)))
 
 

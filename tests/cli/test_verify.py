@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,11 @@ def test_a_broken_contract(run: Run, model: Path, monkeypatch: pytest.MonkeyPatc
     assert done.exit_code == 1
     assert "error[E1101]" in done.stderr
     assert "at frame 3" in done.stderr
+
+
+def test_without_pytorch(run: Run, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = run("verify", "tiny.asr")
+    assert done.exit_code == 1
+    assert "error[E1102]" in done.stderr
+    assert "pip install" in done.stderr

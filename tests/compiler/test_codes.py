@@ -37,6 +37,7 @@ ORDINARY = {
     "E1008": "tests/training/test_batches.py::test_options_that_cannot_be",
     "E1009": "tests/training/test_trainer.py::test_divergence",
     "E1101": "tests/cli/test_verify.py::test_a_broken_contract",
+    "E1102": "tests/cli/test_verify.py::test_without_pytorch",
 }
 
 

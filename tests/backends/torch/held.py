@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from asrc.backends.torch.emit import word
-from asrc.backends.torch.examples import Length, random_inputs
+from asrc.backends.torch.examples import Length
 from asrc.backends.torch.lowered import Lowered, lower
 from asrc.backends.torch.ports import value_name
 from asrc.backends.torch.trial import Differences, Trial, compare, drawn, streamed
