@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from ..compiler.budgets import Budget
 from ..compiler.diagnostics import AsrcError, Bag, diagnostic
+from ..compiler.facts.offsets import is_over_offsets
 from ..compiler.graph import Graph
 from ..compiler.nearest import did_you_mean
 from ..compiler.types import Label, Stream
@@ -188,10 +189,20 @@ class Elaborator(Expressions, Calls, Stages, Bodies, Constants, Evaluator):
             )
             return Missing()
         for out, ref in outs.items():
+            self._check_output(ref)
             self.builder.outputs[f"{name}.{out}" if out else name] = ref.path
         if list(outs) == [""]:
             return outs[""]
         return Several(tuple(outs.values()), tuple(outs))
+
+    def _check_output(self, ref: Ref) -> None:
+        """How many relative positions there are is known to an attention alone."""
+        kind = self.type_of(ref)
+        if kind is not None and is_over_offsets(kind):
+            span = self.builder.nodes[ref.path].span
+            message = f"relative positions, {kind}, cannot leave a net"
+            help = "give them to the attention that they are for: `attend(heads)(q, k, v, q', r)`"
+            raise AsrcError(diagnostic("E0208", message, span, help=help))
 
     def _try_net(self, name: str) -> None:
         try:

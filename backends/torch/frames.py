@@ -114,13 +114,14 @@ def max_over(x: Tensor, there: Tensor, axis: int) -> Tensor:
 
 def last_of(x: Tensor, there: Tensor, axis: int) -> Tensor:
     """The last frame that is there along an axis."""
+    there = there.expand(x.shape[: axis + 1])
     count = there.shape[axis]
     return _pick(x, count - 1 - there.flip(axis).int().argmax(axis), axis)
 
 
 def first_of(x: Tensor, there: Tensor, axis: int) -> Tensor:
     """The first frame that is there along an axis."""
-    return _pick(x, there.int().argmax(axis), axis)
+    return _pick(x, there.expand(x.shape[: axis + 1]).int().argmax(axis), axis)
 
 
 def _pick(x: Tensor, step: Tensor, axis: int) -> Tensor:

@@ -14,7 +14,7 @@ from ...compiler.reference import index_rank
 from ...compiler.types import Static, Type, base_clock
 from .emit import Model, attach, word
 from .offline import Offline
-from .parts import Part, split
+from .parts import Part, split, streamed
 from .ports import Port, place_inputs, place_outputs, plan, port_node
 from .stepmodule import StepModule, lower_step
 
@@ -70,9 +70,8 @@ class Lowered(nn.Module):
         steps: dict[tuple[str, int], StepModule] = self._steps
         if (part, multiple) not in steps:
             schedule = self.facts.label_schedule if part == "labels" else self.facts.schedule
-            steps[part, multiple] = lower_step(
-                self._model, self.parts[part].part, schedule, multiple
-            )
+            running = streamed(self.facts.graph, self.parts[part].part)
+            steps[part, multiple] = lower_step(self._model, running, schedule, multiple)
         return steps[part, multiple]
 
     def tensors(self) -> dict[str, Tensor]:
@@ -93,10 +92,16 @@ class Lowered(nn.Module):
         catalogues. The result has outputs, losses and what passes between parts, with lengths.
         """
         values = complete(self.facts.graph, self.facts.types, given)
+        batch = len(next(iter(values.values()))) if values else 1
         for name, part in self.parts.items():
             if name not in without:
                 values |= part(values)
+                values |= {fixed: for_each(values[fixed], batch) for fixed in self._fixed(part)}
         return values
+
+    def _fixed(self, part: PartModule) -> list[str]:
+        """Outputs that depend on parameters alone; a part makes one for the whole batch."""
+        return [port.name for port in part.outputs if port.path in part.part.free]
 
 
 def lower(graph: Graph | Facts) -> Lowered:
@@ -105,6 +110,11 @@ def lower(graph: Graph | Facts) -> Lowered:
     Raises AsrcError for a graph that is not well-formed.
     """
     return Lowered(graph if isinstance(graph, Facts) else Facts(graph))
+
+
+def for_each(x: Tensor, batch: int) -> Tensor:
+    """The one value there is, for each utterance."""
+    return x.expand(batch, *x.shape[1:])
 
 
 # --- one part -------------------------------------------------------------------------------

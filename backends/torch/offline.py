@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import fx
 
+from ...compiler.diagnostics import AsrcError, diagnostic
 from ...compiler.facts.demand import Demand, infer_demand
 from ...compiler.facts.gates import Gate
 from ...compiler.graph import Node
@@ -368,7 +369,8 @@ def _positioned(site: Site) -> tuple[fx.Node, fx.Node]:
             if node.op == "attend" and len(node.inputs) == 5 and node.inputs[4] == path:
                 return emitter.data[node.inputs[0]], emitter.data[node.inputs[1]]
             todo.append(reader)
-    raise AssertionError("positions that no attention reads")
+    message = "nothing says how many relative positions there are: no attention reads them"
+    raise AsrcError(diagnostic("E0208", message, site.node.span))
 
 
 TIME: Mapping[str, Row] = {

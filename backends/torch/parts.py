@@ -35,8 +35,9 @@ def split(graph: Graph, types: Mapping[str, Type]) -> tuple[Part, ...]:
     for name in PARTS:
         here = frozenset(p for p, part in place.items() if part == name)
         mine = frozenset(p for p in here if graph[p].op != "input")
-        if mine or here & roots:
-            found.append(_part(graph, name, mine, place, roots))
+        fixed = {p for p in roots if name == "static" and place[p] == "free"}
+        if mine or fixed or here & roots:
+            found.append(_part(graph, name, mine, place, roots, fixed))
     return tuple(found)
 
 
@@ -64,24 +65,42 @@ def _place(node: Node, kind: Type, above: set[str]) -> str:
 
 
 def _part(
-    graph: Graph, name: str, mine: frozenset[str], place: Mapping[str, str], roots: set[str]
+    graph: Graph,
+    name: str,
+    mine: frozenset[str],
+    place: Mapping[str, str],
+    roots: set[str],
+    fixed: set[str],
 ) -> Part:
-    free = frozenset(_free(graph, mine, place))
+    """`fixed` are outputs that depend on parameters alone."""
+    free = frozenset(_free(graph, mine, place, fixed))
     read = {s: None for p in graph.order if p in mine for s in graph[p].inputs}
     shown = {p for p in roots if graph[p].op == "input" and place[p] == name}
     read |= {p: None for p in graph.order if p in shown}
     inputs = tuple(p for p in read if p not in mine and p not in free)
     outside = (n for n in graph if place.get(n.path) not in (name, None, "free"))
     handed_on = {s for n in outside for s in n.inputs if s in mine}
-    wanted = (mine & (roots | handed_on)) | shown
+    wanted = (mine & (roots | handed_on)) | shown | fixed
     outputs = tuple(p for p in graph.order if p in wanted)
     return Part(name, mine, free, inputs, outputs)
 
 
-def _free(graph: Graph, mine: frozenset[str], place: Mapping[str, str]) -> Iterator[str]:
-    """What the part reads of parameters alone."""
+def _free(
+    graph: Graph, mine: frozenset[str], place: Mapping[str, str], fixed: set[str]
+) -> Iterator[str]:
+    """What the part computes of parameters alone."""
     reads = [s for p in mine for s in graph[p].inputs if place[s] == "free"]
-    yield from graph.ancestors(reads)
+    yield from graph.ancestors([*reads, *fixed])
+
+
+def streamed(graph: Graph, part: Part) -> Part:
+    """The part without what only training reads: a loss is no value of a stream."""
+    wanted = graph.ancestors(graph.outputs.values())
+    members = part.members & wanted
+    read = {s for p in members for s in graph[p].inputs}
+    inputs = tuple(p for p in part.inputs if p in read or p in part.outputs)
+    outputs = tuple(p for p in part.outputs if p in wanted)
+    return Part(part.name, members, part.free & wanted, inputs, outputs)
 
 
 def is_static(kind: Type) -> bool:

@@ -25,12 +25,13 @@ def infer_offsets(
             _widen(found, node.inputs[4], _span(reads.at(path, 1)))
         elif path in found:
             for source in node.inputs:
-                if _over_offsets(types[source]):
+                if is_over_offsets(types[source]):
                     _widen(found, source, found[path])
     return found
 
 
-def _over_offsets(kind: Type) -> bool:
+def is_over_offsets(kind: Type) -> bool:
+    """Whether a value has an entry for each relative position."""
     return isinstance(kind.clock, Finite) and kind.clock.axis == "offset"
 
 

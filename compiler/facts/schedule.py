@@ -112,22 +112,35 @@ def quanta_in_step(work: Clockwork) -> int:
 
 def _endless(work: Clockwork, line: str) -> list[Diagnostic]:
     """Outputs that no step can make."""
-    needs = (
-        (name, work.timing.needs.get(path))
-        for name, path in work.graph.outputs.items()
-        if timeline(work.types[path]) == line
-        and not isinstance(base_clock(work.types[path].clock), Lattice)
-    )
     return [
         diagnostic(
             "E0303",
             f"`{name}` cannot be streamed: it waits for the end of the utterance",
-            work.graph[work.graph.outputs[name]].span,
-            help="mask attention first, such as `mask(encoder, chunk=320ms, left=2560ms)`",
+            work.graph[path].span,
+            help=_SOONER[timeline(work.types[path]) is None],
         )
-        for name, need in needs
-        if need is not None and need.worst == inf
+        for name, path in work.graph.outputs.items()
+        if _runs_on(work, path, line) and _waits(work, path)
     ]
+
+
+_SOONER = {
+    False: "mask attention first, such as `mask(encoder, chunk=320ms, left=2560ms)`",
+    True: "the mean of all frames so far has frames of its own: `RunningMean` in `std.conv`",
+}
+
+
+def _runs_on(work: Clockwork, path: str, line: str) -> bool:
+    """Whether a value has frames on a timeline, or is made of all of them."""
+    own = timeline(work.types[path])
+    if own is not None:
+        return own == line and not isinstance(base_clock(work.types[path].clock), Lattice)
+    return any(timeline(work.types[p]) == line for p in work.graph.ancestors([path]))
+
+
+def _waits(work: Clockwork, path: str) -> bool:
+    need = work.timing.needs.get(path)
+    return need is not None and need.worst == inf
 
 
 def _line(work: Clockwork, path: str, end: int, spacing: int) -> Line:
