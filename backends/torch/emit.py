@@ -272,7 +272,10 @@ def attach(root: nn.Module, path: str, module: nn.Module) -> str:
         if folder not in here._modules:
             here.add_module(folder, nn.Module())
         here = here._modules[folder] or here
-    if name not in here._modules:
+    there = here._modules.get(name)
+    if there is None or type(there) is nn.Module:
+        for below, child in () if there is None else there.named_children():
+            module.add_module(below, child)
         here.add_module(name, module)
     return ".".join([*folders, name])
 

@@ -9,14 +9,14 @@ from torch.nn import functional
 from .recurrent import select
 
 
-def softmax(x: Tensor, first: int) -> Tensor:
-    """Over all axes of a frame, from axis `first` on."""
-    return functional.softmax(x.flatten(first), -1).view(x.shape)
+def softmax(x: Tensor, first: int, rank: int) -> Tensor:
+    """Over the `rank` axes of a frame, from axis `first` on."""
+    return functional.softmax(x.flatten(first, first + rank - 1), first).view(x.shape)
 
 
-def log_softmax(x: Tensor, first: int) -> Tensor:
-    """Over all axes of a frame, from axis `first` on."""
-    return functional.log_softmax(x.flatten(first), -1).view(x.shape)
+def log_softmax(x: Tensor, first: int, rank: int) -> Tensor:
+    """Over the `rank` axes of a frame, from axis `first` on."""
+    return functional.log_softmax(x.flatten(first, first + rank - 1), first).view(x.shape)
 
 
 def ones(x: Tensor, rank: int) -> Tensor:

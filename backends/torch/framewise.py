@@ -99,8 +99,7 @@ def _softmax(plain: Callable[..., Any], whole: Callable[..., Any]) -> Row:
         dims, taps = len(site.kind.dims), site.kind.taps is not None
         if dims == 1:
             return site.call(plain, site.x, -2 if taps else -1)
-        assert not taps, "softmax over a window of planes"
-        return site.call(whole, site.x, site.first)
+        return site.call(whole, site.x, site.first, dims)
 
     return row
 

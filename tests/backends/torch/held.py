@@ -153,7 +153,7 @@ def difference(found: Tensor, wanted: Value) -> float:
         return 0.0
     last = tuple(int(axis.max()) + 1 for axis in np.nonzero(there)) if there.ndim else ()
     part = tuple(slice(extent) for extent in last)
-    mine, there, data = found.numpy()[part], there[part], wanted.data[part]
+    mine, there, data = found.detach().numpy()[part], there[part], wanted.data[part]
     assert mine.shape == data.shape, f"{mine.shape} instead of {data.shape}"
     return float(np.abs(mine[there] - data[there]).max() / (1 + np.abs(data[there]).max()))
 
