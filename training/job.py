@@ -66,7 +66,8 @@ def train(
     vocabulary = _vocabulary(job, train_set, processes)
     facts = job.build(vocabulary.size)
     torch.manual_seed(job.recipe.seed)
-    model = TrainedModel(facts, job.recipe.losses, masks(job.recipe)).to(processes.device)
+    model = TrainedModel(facts, job.recipe.losses, masks(job.recipe), job.recipe.beginning)
+    model.to(processes.device)
     rate = sample_rate(facts, model.roles.audio)
     channels = facts.types[model.roles.audio].size
     data = prepare(train_set, dev_set, vocabulary, job.recipe, rate, channels)

@@ -24,7 +24,7 @@ from .augment import SpecAugment, spec_augment
 from .dataset import Batch
 from .losses import ctc_loss, rnnt_loss, usable
 from .pruning import PrunedLoss
-from .recipe import Losses
+from .recipe import Beginning, Losses
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 
@@ -59,7 +59,13 @@ class Parts:
 class TrainedModel(nn.Module):
     """A lowered transducer with what only training needs: a CTC head, masks on features."""
 
-    def __init__(self, facts: Facts, losses: Losses, augment: SpecAugment | None) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        losses: Losses,
+        augment: SpecAugment | None,
+        beginning: Beginning | None = None,
+    ) -> None:
         super().__init__()
         self.lowered = Lowered(open_ended(facts))
         self.roles: Roles = find_roles(self.lowered)
@@ -69,8 +75,9 @@ class TrainedModel(nn.Module):
         self.normalised = not _ends_open(facts.graph, self.lowered.facts.graph)
         self.ctc = self._head("ctc", self.roles.frames[0]) if losses.ctc > 0 else None
         self.pruned = self._pruned() if losses.pruned else None
+        self.beginning = beginning or Beginning()
         self.batch: Batch | None = None
-        self.epoch = 0
+        self.epoch = self.update = 0
         for module, frames in self._features():
             module.register_forward_hook(self._hider(frames))
 
@@ -110,6 +117,8 @@ class TrainedModel(nn.Module):
         def hide(module: nn.Module, given: tuple[Tensor, ...], found: Tensor) -> Tensor | None:
             if not self.training or self.augment is None or self.batch is None:
                 return None
+            if self.update < self.beginning.over:
+                return None
             frames = count_windows(self.batch.samples, window, hop)
             flat = found.flatten(2) if found.ndim > 3 else found
             hidden = spec_augment(flat, frames, self.batch.ids, self.epoch, self.augment)
@@ -119,7 +128,7 @@ class TrainedModel(nn.Module):
 
     def begin(self, batch: Batch, epoch: int, update: int) -> None:
         """What is random about a batch follows from its utterances and the epoch."""
-        self.batch, self.epoch = batch, epoch
+        self.batch, self.epoch, self.update = batch, epoch, update
         if self.pruned is not None:
             self.pruned.update = update
         keys = tuple(crc32(id.encode()) * 2**16 + epoch for id in batch.ids)
@@ -140,7 +149,7 @@ class TrainedModel(nn.Module):
             roles.previous: torch.cat([start, batch.targets], 1),
             f"{roles.previous}_length": batch.labels + 1,
         }
-        values = self.lowered(given, without=() if self.pruned is None else ("lattice",))
+        values = self.lowered(given, without=self._left_out)
         frames = values[f"{roles.frames[0]}_length"]
         counted = usable(frames, batch.labels, self.losses.pruned or None)
         return Parts(
@@ -152,7 +161,21 @@ class TrainedModel(nn.Module):
             int((~counted).sum()),
         )
 
+    @property
+    def _aligning(self) -> bool:
+        """Whether the training is at its beginning, where CTC alone trains."""
+        return self.update < self.beginning.ctc
+
+    @property
+    def _left_out(self) -> tuple[str, ...]:
+        """Parts of the model that no loss needs."""
+        if self._aligning and not self.lowered.facts.graph.losses:
+            return ("labels", "lattice")
+        return () if self.pruned is None else ("lattice",)
+
     def _transducer_loss(self, values: dict[str, Tensor], frames: Tensor, batch: Batch) -> Tensor:
+        if self._aligning:
+            return values[self.roles.frames[0]].new_zeros(())
         if self.pruned is not None:
             return self.pruned(values, self.lowered.parts["lattice"], batch)  # type: ignore[no-any-return]
         return rnnt_loss(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..backends.torch.audio import Logmel
 from ..backends.torch.leaves import Cmvn
 from ..backends.torch.lowered import Lowered
-from ..compiler.diagnostics import AsrcError
+from ..compiler.diagnostics import AsrcError, diagnostic
 from ..runtime.vocabulary import Vocabulary
 from .augment import SpecAugment
 from .batches import Batching, Length
@@ -37,6 +37,7 @@ class TrainingData:
     """What is trained on, in which batches, and what is left out."""
 
     train: tuple[Utterance, ...]
+    easy: tuple[Utterance, ...]
     dev: tuple[Utterance, ...]
     batching: Batching
     length: Length
@@ -62,6 +63,7 @@ def prepare(
     cache = AudioCache(rate, data.cache * 2**20, channels)
     return TrainingData(
         kept[0].kept,
+        _easy(kept[0].kept, recipe),
         kept[1].kept,
         Batching(seconds=data.seconds, jitter=data.jitter, seed=recipe.seed),
         perturber.seconds,
@@ -69,6 +71,18 @@ def prepare(
         rate,
         tuple(_report(name, each) for name, each in zip(("train", "dev"), kept, strict=True)),
     )
+
+
+def _easy(utterances: Sequence[Utterance], recipe: Recipe) -> tuple[Utterance, ...]:
+    """What a training begins with. Raises AsrcError E1005 where the manifest calls nothing easy."""
+    if not recipe.beginning.easy:
+        return ()
+    found = tuple(u for u in utterances if u.extra.get("easy") is True)
+    if not found:
+        message = "the recipe begins with easy utterances, and the manifest calls none easy"
+        help = 'lines with `"easy": true`, or `easy = 0` in `[beginning]`'
+        raise AsrcError(diagnostic("E1005", message, help=help))
+    return found
 
 
 def _report(name: str, selection: Selection) -> str:

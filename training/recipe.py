@@ -71,6 +71,21 @@ class Augmentation:
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """How a training begins, in updates. `easy`: as long, only utterances that their manifest
+    calls easy (`"easy": true`) are trained on (a curriculum, Bengio et al. 2009). `ctc`: as long,
+    the CTC loss alone trains, which finds its first alignments sooner than the transducer loss.
+    Features are masked once both are over."""
+
+    easy: int = 0
+    ctc: int = 0
+
+    @property
+    def over(self) -> int:
+        return max(self.easy, self.ctc)
+
+
+@dataclass(frozen=True, slots=True)
 class Pace:
     """In updates: how often to validate, to save and to log; how many checkpoints to keep."""
 
@@ -88,6 +103,7 @@ class Recipe:
     precision: str = "float32"
     settings: Mapping[str, str] = field(default_factory=dict)
     optimiser: Optimiser = field(default_factory=Optimiser)
+    beginning: Beginning = field(default_factory=Beginning)
     losses: Losses = field(default_factory=Losses)
     data: Data = field(default_factory=Data)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -164,6 +180,10 @@ def _check(recipe: Recipe, source: str) -> None:
         raise _wrong(f"`precision` in `{source}` is `{recipe.precision}`", "float32 or bfloat16")
     if recipe.losses.pruned < 0 or recipe.losses.pruned == 1:
         raise _wrong(f"`losses.pruned` in `{source}` must be 0 or at least 2")
+    if recipe.beginning.ctc > 0 and not recipe.losses.ctc > 0:
+        raise _wrong(f"`beginning.ctc` in `{source}` needs `losses.ctc` above 0")
+    if recipe.beginning.ctc < 0 or recipe.beginning.easy < 0:
+        raise _wrong(f"an update in `beginning` of `{source}` is negative")
     if recipe.losses.ctc < 0 or recipe.losses.fastemit < 0 or recipe.seed < 0:
         raise _wrong(f"a weight or a seed in `{source}` is negative")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 
@@ -17,6 +18,7 @@ from .batches import Position, batches_from, share
 from .dataset import Batch
 from .journal import Sink
 from .loading import Loader
+from .manifest import Utterance
 from .model import Parts, TrainedModel
 from .optimise import Updater
 from .plan import TrainingData
@@ -89,6 +91,12 @@ class Trainer:
             self.recipe.precision, torch.float32
         )
 
+    def _behind(self, position: Position) -> Position:
+        """Where a run goes on: all utterances begin with their own first batch."""
+        if self.update == self.recipe.beginning.easy:
+            return Position()
+        return Position(position.epoch, position.batch + 1)
+
     # --- checkpoints ---
 
     def resume(self, digest: str) -> bool:
@@ -125,7 +133,7 @@ class Trainer:
                 break
             progress.add(self._step(position, batch))
             self.update += 1
-            self.position = Position(position.epoch, position.batch + 1)
+            self.position = self._behind(position)
             if self.update % pace.log == 0:
                 self._note(progress.numbers())
                 progress = Progress()
@@ -135,12 +143,24 @@ class Trainer:
                 self.save(digest)
 
     def _batches(self) -> Iterator[tuple[Position, Batch]]:
-        batches = batches_from(self.position, self.data.train, self.data.batching, self.data.length)
         mine = (
             (position, share(batch, self.processes.rank, self.processes.world))
-            for position, batch in batches
+            for position, batch in self._global_batches()
         )
         return self.data.loader.load(mine)
+
+    def _global_batches(self) -> Iterator[tuple[Position, tuple[Utterance, ...]]]:
+        """Easy utterances for as long as the recipe says, then all; an update takes a batch."""
+        easy, start = max(0, self.recipe.beginning.easy - self.update), self.position
+        if easy:
+            yield from islice(self._from(start, self.data.easy), easy)
+            start = Position()
+        yield from self._from(start, self.data.train)
+
+    def _from(
+        self, start: Position, utterances: Sequence[Utterance]
+    ) -> Iterator[tuple[Position, tuple[Utterance, ...]]]:
+        return batches_from(start, utterances, self.data.batching, self.data.length)
 
     def _step(self, position: Position, batch: Batch) -> list[float]:
         """One update from a global batch; the sums of its parts over all processes."""

@@ -86,12 +86,13 @@ def relative_scores(p: Tensor, r: Tensor, heads: int, keys: int) -> Tensor:
 def skewed(scores: Tensor, keys: int) -> Tensor:
     """`[..., T, T + keys - 1]`, distances falling from `T - 1`, to `[..., T, keys]` by position.
 
-    A view: one query further down, a key's score stands one place to the left.
+    A view of a tensor that is nobody else's view: one query further down, a key's score stands one
+    place to the left.
     """
     frames, (down, right) = scores.shape[-2], scores.stride()[-2:]
     size = (*scores.shape[:-1], keys)
     strides = (*scores.stride()[:-2], down - right, right)
-    return scores.as_strided(size, strides, scores.storage_offset() + max(frames - 1, 0) * right)
+    return scores.as_strided(size, strides, max(frames - 1, 0) * right)
 
 
 def sinusoids(distances: Tensor, n: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...compiler.reference.audio import FLOOR, mel_bank
+from .eager import eager
 
 
 class Logmel(nn.Module):
@@ -45,6 +46,7 @@ class Logmel(nn.Module):
             self.bank, self.hann = self._bank(dtype).to(device), self._hann(dtype).to(device)
         return moved
 
+    @eager
     def forward(self, audio: Tensor) -> Tensor:
         """`[B, samples, channels]` to `[B, frames, *dims]`, in float32 at least."""
         with torch.autocast(audio.device.type, enabled=False):

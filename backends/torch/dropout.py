@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .eager import eager
+
 
 class Dropout(nn.Module):
     """Zero features with probability `p` in training, and rescale the rest.
@@ -22,10 +24,11 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        if self.keys is None and x.device.type != "cpu":
+        if self.keys is None and (x.device.type != "cpu" or torch.compiler.is_compiling()):
             return functional.dropout(x, self.p)
         return x * self._mask(x, self.keys)
 
+    @eager
     @torch.no_grad()
     def _mask(self, x: Tensor, keys: tuple[int, ...] | None) -> Tensor:
         """Zero, or what makes the mean one. Numbers are drawn frame after frame: padding draws

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .eager import eager
 from .leaves import Shape
 
 FEW = 4
@@ -29,6 +30,7 @@ class Lstm(nn.Module):
         self.recurrent, self.cells, self.gates = recurrent, weight[0] // 4, gates
         self.register_buffer("zero", torch.zeros(weight[0]), persistent=False)
 
+    @eager
     def forward(
         self,
         x: Tensor,
@@ -99,6 +101,7 @@ class Scan(nn.Module):
         super().__init__()
         self.body, self.axis, self.backwards, self.back = body, axis, backwards, back
 
+    @eager
     def forward(
         self,
         outer: tuple[Tensor, ...],

@@ -52,6 +52,7 @@ def _as_utterance(path: Path, recipe: Recipe) -> Utterance:
         "speed": recipe.speed,
         "shift": recipe.voice.shift,
         "way": way,
+        "easy": recipe.way.clean,
     }
     seconds = round(audio_info(path).seconds, 4)
     return Utterance(recipe.name, path, recipe.text, seconds, 0.0, recipe.voice.speaker, extra)

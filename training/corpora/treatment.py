@@ -37,6 +37,10 @@ class Treatment:
     snr: float = 0.0
     telephone: bool = False
 
+    @property
+    def clean(self) -> bool:
+        return self.room is None and self.noise is None and not self.telephone
+
 
 def drawn(rng: np.random.Generator) -> Treatment:
     """Rooms for two in five utterances, noise at 5 to 30 dB for three, the telephone for one."""
