@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...compiler.reference.audio import FLOOR, mel_bank
-from .eager import eager
 
 
 class Logmel(nn.Module):
@@ -46,7 +45,7 @@ class Logmel(nn.Module):
             self.bank, self.hann = self._bank(dtype).to(device), self._hann(dtype).to(device)
         return moved
 
-    @eager
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, audio: Tensor) -> Tensor:
         """`[B, samples, channels]` to `[B, frames, *dims]`, in float32 at least."""
         with torch.autocast(audio.device.type, enabled=False):

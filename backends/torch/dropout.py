@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .eager import eager
-
 
 class Dropout(nn.Module):
     """Zero features with probability `p` in training, and rescale the rest.
@@ -28,7 +26,7 @@ class Dropout(nn.Module):
             return functional.dropout(x, self.p)
         return x * self._mask(x, self.keys)
 
-    @eager
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def _mask(self, x: Tensor, keys: tuple[int, ...] | None) -> Tensor:
         """Zero, or what makes the mean one. Numbers are drawn frame after frame: padding draws

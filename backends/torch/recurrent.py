@@ -1,4 +1,8 @@
-"""Recurrences: the fused LSTM, running sums, and a scan for everything else."""
+"""Recurrences: the fused LSTM, running sums, and a scan for everything else.
+
+`torch.compile` cuts the graph around them, as PyTorch itself does around `nn.LSTM`: inductor has no
+fused LSTM, and it would unroll a scan for each number of frames.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .eager import eager
 from .leaves import Shape
 
 FEW = 4
@@ -30,7 +33,7 @@ class Lstm(nn.Module):
         self.recurrent, self.cells, self.gates = recurrent, weight[0] // 4, gates
         self.register_buffer("zero", torch.zeros(weight[0]), persistent=False)
 
-    @eager
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(
         self,
         x: Tensor,
@@ -101,7 +104,7 @@ class Scan(nn.Module):
         super().__init__()
         self.body, self.axis, self.backwards, self.back = body, axis, backwards, back
 
-    @eager
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(
         self,
         outer: tuple[Tensor, ...],

@@ -1,4 +1,4 @@
-"""Every network in the language's specification: lowered it is the reference, its step the whole."""
+"""Every network in the specification: lowered it is the reference, its step is the whole."""
 
 from __future__ import annotations
 

@@ -40,7 +40,8 @@ PLACES = {
     "before a stride": "y = x |> {} |> stride(2)",
     "behind a stride": "y = x |> stride(2) |> {}",
     "slow frames": "y = x |> stride(3) |> {} |> upsample(3)",
-    "in chunks": "u = x |> {}\nv = attend(2, mask=chunk, chunk=40ms, left=40ms)(u, u, u)\ny = v[t-2..t+2 in chunk]",
+    "in chunks": "u = x |> {}\nv = attend(2, mask=chunk, chunk=40ms, left=40ms)(u, u, u)\n"
+    "y = v[t-2..t+2 in chunk]",
     "ahead": "u = x |> {}\ny = u[t+2] + x",
     "a recurrence": "h = dense(8)(x, {}(h[t-1]))\ny = h",
     "a slow recurrence": "h = dense(8)(slow, {}(h[t-2]))\ny = h",
@@ -105,11 +106,14 @@ SIDES = {
     "planes": "a = mel |> convf(4, kernel=3, stride=8)\nb = a |> tanh\n",
 }
 
+JOINT = "net e(x) { out x |> dense(4) }\nnet p(prev) { out prev |> embed(4) }\n"
+TWO = "input two: pcm[2] @ 16kHz\n"
+CHUNKED = "u = attend(2, mask=chunk, chunk=40ms)(x, x, x)\n"
 SELF = "block Self { out attend(2, mask=causal, left=6)(in, in, in) }\n"
 
 STATEMENTS = {
     "input": ["y = x", "y = who", "y = wake", "y = names"],
-    "weight": ["y = weight[8]", "y = x + weight[8](init=ones)", "y = (prev |> embed(8)) + weight[8]"],
+    "weight": ["y = weight[8]", "y = x + weight[8](init=ones)", "y = embed(8)(prev) + weight[8]"],
     "constant": ["y = 2 * x", "y = 1 - x", "y = x / 3", "y = 1 / (x |> softplus)"],
     "positions": [
         "r = positions(8) |> dense(8)\nout attend(2)(x, x, x, x, r)",
@@ -121,7 +125,7 @@ STATEMENTS = {
         "y = audio |> logmel(bins=8, window=25ms, hop=10ms)",
         "y = audio |> logmel(bins=8, window=20ms, hop=20ms, low=100Hz, high=7kHz)",
         "y = audio |> logmel(bins=8, window=20ms, hop=10ms) |> stride(2)",
-        "input two: pcm[2] @ 16kHz\nnet n(two) { out two |> logmel(bins=8, window=25ms, hop=10ms) }",
+        f"{TWO}net n(two) {{ out two |> logmel(bins=8, window=25ms, hop=10ms) }}",
     ],
     "delay": [
         "y = x[t-3]", "y = prev[t-1] |> embed(8)", "y = wake[t-2]", "y = x[t-2](init=who)",
@@ -135,13 +139,14 @@ STATEMENTS = {
     ],
     "window": [
         "y = x[t-2..t]", "y = x[t-4..t+4 by 2]", "y = x[t+1..t+3]", "y = x[t-5..t-2]",
-        "u = attend(2, mask=chunk, chunk=40ms)(x, x, x)\ny = u[t-3..t+3 in chunk]", "y = x[t-2..t](init=who)", "y = x[t-2..t+2] |> depthwise",
-        "u = attend(2, mask=chunk, chunk=50ms)(x, x, x)\ny = u[t-2..t+2 in chunk] |> dense(8)", "y = x[t-4..t by 2] |> dense(8) |> stride(3)",
+        "y = x[t-2..t](init=who)", "y = x[t-2..t+2] |> depthwise",
+        "y = x[t-4..t by 2] |> dense(8) |> stride(3)",
+        f"{CHUNKED}y = u[t-3..t+3 in chunk]",
+        f"{CHUNKED}y = u[t-2..t+2 in chunk] |> dense(8)",
         "y = mel[t-1..t+1] |> convf(3, kernel=3, stride=2) |> stride(2)",
         "y = names |> along(chars) { embed(8) |> last }",
     ],
-    "lattice": ["net e(x) { out x |> dense(4) }\nnet p(prev) { out prev |> embed(4) }\n"
-                "net j(e, p) { out e * p }"],
+    "lattice": [f"{JOINT}net j(e, p) {{ out e * p }}"],
     "embed": ["y = prev |> embed(8)", "y = names |> along(chars) { embed(8) |> first }"],
     "slice": ["a, b, c = mel[t-1..t] |> flatten |> dense(9) |> split(3)",
               "a, b = prev |> embed(8) |> split(2)"],
