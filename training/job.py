@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ..backends.torch.initialise import initialise
 from ..backends.torch.lowered import Lowered
 from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.facts import Facts
+from ..compiler.files import write_text
 from ..compiler.irtext import print_graph
 from ..runtime.recogniser import Recogniser, sample_rate, write_recogniser
 from ..runtime.vocabulary import Vocabulary, build_vocabulary, load_vocabulary
@@ -89,6 +90,20 @@ def train(
             journal.close()
         if data.loader.report:
             say(data.loader.report)
+    _note_skips(job, data, processes, say)
+
+
+def _note_skips(
+    job: Job, data: TrainingData, processes: Processes, say: Callable[[str], None]
+) -> None:
+    """Which utterances were left out, and why: one JSON object a line in `skipped.jsonl`."""
+    skipped = {skip.id: skip for skip in (*data.skipped, *data.loader.skipped.values())}
+    if not skipped or not processes.first:
+        return
+    path = job.out / "skipped.jsonl"
+    lines = (json.dumps(asdict(skip), ensure_ascii=False) for skip in skipped.values())
+    write_text(path, "".join(f"{line}\n" for line in lines))
+    say(f"what was skipped, and why: {path}")
 
 
 def _first_values(

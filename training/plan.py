@@ -25,7 +25,7 @@ from .manifest import Utterance, read_manifest
 from .perturb import Perturbation, Perturber
 from .randomness import uniform
 from .recipe import Recipe
-from .selection import Limits, Selection, select_utterances
+from .selection import Limits, Selection, Skipped, select_utterances
 from .statistics import feature_statistics
 
 _STATISTICS = 600
@@ -44,6 +44,7 @@ class TrainingData:
     loader: Loader
     rate: int
     reports: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
 
 
 def prepare(
@@ -70,6 +71,7 @@ def prepare(
         Loader(Dataset(vocabulary, cache, perturber), workers=data.workers),
         rate,
         tuple(_report(name, each) for name, each in zip(("train", "dev"), kept, strict=True)),
+        tuple(skip for each in kept for skip in each.skipped),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -52,6 +53,17 @@ def test_it_learns_what_it_hears(tmp_path: Path) -> None:
     errors = word_errors(best.lowered, best.vocabulary, utterances, AudioCache(best.rate))
     assert errors["wer"] < 30
     assert best.card["dev_wer"] == pytest.approx(errors["wer"])
+
+
+def test_what_is_skipped_is_written_down(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    (tmp_path / "data/3.wav").write_bytes(b"no audio")
+    (tmp_path / "data/4.wav").unlink()
+    said = run(job(manifest, tmp_path / "out"))
+    lines = (tmp_path / "out/skipped.jsonl").read_text("utf-8").splitlines()
+    found = {line["id"]: line["reason"] for line in map(json.loads, lines)}
+    assert found == {"u3": "audio cannot be used", "u4": "audio missing"}
+    assert said[-1].endswith("skipped.jsonl")
 
 
 def test_the_journal_has_every_number_once(tmp_path: Path) -> None:
@@ -137,7 +149,7 @@ def test_broken_audio_is_left_out_and_told(tmp_path: Path) -> None:
     manifest = corpus(tmp_path / "data")
     (tmp_path / "data/3.wav").write_bytes(b"not audio")
     said = run(job(manifest, tmp_path / "out", updates=5))
-    assert said[-1] == "skipped: 1 audio cannot be used"
+    assert said[-2] == "skipped: 1 audio cannot be used"
 
 
 def test_weights_to_start_from(tmp_path: Path) -> None:
