@@ -18,6 +18,7 @@ from .terminal import show_diagnostics
 COMMANDS = (
     "check",
     "completion",
+    "convert",
     "corpora",
     "eval",
     "explain",

@@ -52,8 +52,8 @@ def command(
     """Train a transducer; a run that was stopped goes on where it was.
 
     Under `torchrun`, several processes train one model on the same batches. The folder has
-    `log.csv`, `checkpoints/`, `skipped.jsonl` where anything was left out, and `best/`, which `asrc eval`
-    and `asrc transcribe` read.
+    `log.csv`, `checkpoints/`, `skipped.jsonl` where anything was left out, and `best/`, which
+    `asrc eval` and `asrc transcribe` read.
     """
     import torch
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..backends.torch.lowered import Lowered
 from ..backends.torch.weights import load_weights, read_tensors, write_tensors
 from ..compiler.diagnostics import AsrcError, diagnostic
@@ -67,16 +69,33 @@ def sample_rate(facts: Facts, path: str) -> int:
     return int(rate)
 
 
-def write_recogniser(folder: Path, recogniser: Recogniser) -> None:
-    """Four files; each is whole or as it was. Raises AsrcError E0008."""
+def write_recogniser(
+    folder: Path, recogniser: Recogniser, dtype: torch.dtype = torch.float32
+) -> None:
+    """Four files; each is whole or as it was. Weights are stored in `dtype`, statistics as they
+    are. Raises AsrcError E0008, and E1006 for a weight that `dtype` cannot hold."""
     from ..compiler.files import write_text
 
     graph = recogniser.facts.graph
     write_text(folder / GRAPH, print_graph(graph, recogniser.facts.types))
     recogniser.vocabulary.save(folder / VOCABULARY)
-    write_tensors(folder / WEIGHTS, recogniser.lowered.tensors())
+    write_tensors(folder / WEIGHTS, stored(recogniser.lowered, dtype))
     card = {"format": FORMAT, **recogniser.card}
     write_text(folder / CARD, json.dumps(card, indent=1, sort_keys=True) + "\n")
+
+
+def stored(lowered: Lowered, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Tensors by name, parameters in `dtype`."""
+    parameters = {id(p) for p in lowered.parameters()}
+    found = lowered.tensors()
+    for name, x in found.items():
+        if id(x) in parameters:
+            found[name] = x.detach().to(dtype)
+            if not bool(torch.isfinite(found[name]).all()):
+                message = f"`{name}` has a number that {str(dtype).removeprefix('torch.')} cannot"
+                help = "bfloat16 has the range of float32"
+                raise AsrcError(diagnostic("E1006", f"{message} hold", help=help))
+    return found
 
 
 def read_recogniser(folder: Path) -> Recogniser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,32 @@ def test_eval(trained: Path) -> None:
     assert found["total"]["wer"] < 0.5
     streamed = json.loads(asrc("eval", best, manifest, "--json", "--stream").stdout)
     assert streamed["total"]["wer"] == found["total"]["wer"]
+
+
+def test_convert(trained: Path) -> None:
+    best, small = str(trained / "out/best"), str(trained / "small")
+    manifest = str(trained / "data/all.jsonl")
+    done = json.loads(asrc("convert", best, "--out", small, "--json").stdout)
+    whole = sum(path.stat().st_size for path in (trained / "out/best").iterdir())
+    assert done["bytes"] < 0.75 * whole
+    errors = [json.loads(asrc("eval", m, manifest, "--json").stdout) for m in (best, small)]
+    assert errors[1]["total"]["wer"] == errors[0]["total"]["wer"]
+
+
+def test_a_weight_that_half_precision_cannot_hold(trained: Path) -> None:
+    from asrc.backends.torch.weights import read_tensors, write_tensors
+
+    shutil.copytree(trained / "out/best", trained / "large")
+    tensors, notes = read_tensors(trained / "large/weights.safetensors")
+    tensors["encoder.Lstm.dense.weight"][0, 0] = 1e9
+    write_tensors(trained / "large/weights.safetensors", tensors, notes)
+    done = asrc("convert", str(trained / "large"), "--out", str(trained / "none"))
+    assert done.exit_code == 1
+    assert "`encoder.Lstm.dense.weight` has a number that float16 cannot hold" in done.stderr
+    kept = asrc(
+        "convert", str(trained / "large"), "--out", str(trained / "b"), "--weights=bfloat16"
+    )
+    assert kept.exit_code == 0
 
 
 def test_a_page(trained: Path) -> None:
