@@ -37,7 +37,10 @@ class Updater:
             {"params": decayed, "weight_decay": options.decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=options.rate, betas=options.betas)
+        on_cpu = all(p.device.type == "cpu" for p in self.parameters.values())
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=options.rate, betas=options.betas, fused=on_cpu or None
+        )
         self.average = {name: x.detach().clone() for name, x in self._state().items()}
 
     def _state(self) -> dict[str, Tensor]:
@@ -60,10 +63,9 @@ class Updater:
     @torch.no_grad()
     def _note_mean(self, update: int) -> None:
         decay = min(self.options.average, (1 + update) / (10 + update))
-        for name, x in self._state().items():
-            mean = self.average[name]
-            if mean.is_floating_point():
-                mean.lerp_(x.detach().to(mean.dtype), 1 - decay)
+        state = self._state()
+        means = {n: mean for n, mean in self.average.items() if mean.is_floating_point()}
+        torch._foreach_lerp_([*means.values()], [state[n] for n in means], 1 - decay)
 
     # --- what a checkpoint holds ---
 

@@ -24,7 +24,8 @@ class Dropout(nn.Module):
             return x
         if self.keys is None and (x.device.type != "cpu" or torch.compiler.is_compiling()):
             return functional.dropout(x, self.p)
-        return x * self._mask(x, self.keys)
+        mask: Tensor = self._mask(x, self.keys)
+        return x * mask
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()

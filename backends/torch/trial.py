@@ -102,6 +102,7 @@ def difference(found: Tensor, wanted: Tensor) -> float:
         return float("inf")
     if not wanted.numel():
         return 0.0
+    found, wanted = found.detach(), wanted.detach()  # a parameter may be an output
     gap = (found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-6)
     return float(gap) if bool(torch.isfinite(gap)) else float("inf")
 

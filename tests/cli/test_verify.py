@@ -50,6 +50,25 @@ def test_what_cannot_be_streamed(run: Run, model: Path) -> None:
     assert "error[E0303]" in done.stderr
 
 
+def test_a_mean_over_the_whole_stream(run: Run, model: Path) -> None:
+    text = MODEL.replace("out x |> Lstm(24)", "out speaker = x |> mean\n  out words = x |> Lstm(24)")
+    model.write_text(text.replace("e=encoder", "e=encoder.words"))
+    done = run("verify", "tiny.asr")
+    assert done.exit_code == 1
+    assert "error[E0303]: `encoder.speaker` cannot be streamed" in done.stderr
+    assert "`RunningMean` in `std.conv`" in done.stderr
+
+
+def test_values_of_parameters_alone_and_losses(run: Run, model: Path) -> None:
+    """An output that no input reaches is made once; a loss is no part of the stream."""
+    more = "out x |> Lstm(24) |> dense(16)\n  loss dense_ = x |> mean"
+    text = MODEL.replace("out x |> Lstm(24) |> dense(16)", more.replace("out", "out words ="))
+    text = text.replace("e=encoder", "e=encoder.words")
+    model.write_text(text.replace("  loss", "  out codes = weight[8]\n  loss"))
+    done = run("verify", "tiny.asr")
+    assert done.exit_code == 0, done.stderr
+
+
 def test_a_broken_contract(run: Run, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(trial: Trial, exact: bool = True) -> list[Finding]:
         return [Finding("padding", 0.5, 1e-4, "`encoder` differs by 0.5 at frame 3")]

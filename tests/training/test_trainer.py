@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +23,9 @@ from asrc.tests.training.tiny import corpus, job
 from asrc.training.cache import AudioCache
 from asrc.training.checkpoint import latest, listed
 from asrc.training.job import Job, train, word_errors
-from asrc.training.manifest import read_manifest
+from asrc.training.manifest import read_manifest, write_manifest
 from asrc.training.processes import Processes
+from asrc.training.recipe import recipe_of
 
 HERE = Path(__file__).parent
 ONE = Processes()
@@ -95,6 +98,52 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     journals = [(tmp_path / n / "log.csv").read_text().splitlines() for n in ("whole", "cut")]
     timeless = [[line for line in j if ",speed," not in line] for j in journals]
     assert timeless[0] == timeless[1]
+
+
+def called_easy(manifest: Path) -> Path:
+    """The same manifest, every other utterance easy."""
+    utterances = read_manifest(manifest)
+    changed = [replace(u, extra={"easy": n % 2 == 0}) for n, u in enumerate(utterances)]
+    write_manifest(manifest, changed)
+    return manifest
+
+
+BEGINNING = {"beginning": {"easy": 7, "ctc": 9}, "losses": {"ctc": 0.5}}
+
+
+def test_a_training_begins_with_easy_utterances_and_ctc_alone(tmp_path: Path) -> None:
+    manifest = called_easy(corpus(tmp_path / "data"))
+    task = job(manifest, tmp_path / "out", updates=12, pace={"log": 1, "save": 9}, **BEGINNING)
+    said = run(task)
+    losses = [float(line.split("'loss': ")[1].split(",")[0]) for line in said if "'loss'" in line]
+    assert losses[:9] == [0.0] * 9
+    assert min(losses[9:]) > 0
+
+
+def test_a_run_goes_on_across_the_beginning(tmp_path: Path) -> None:
+    """Stopped before, at and behind the end of either stage."""
+    manifest = called_easy(corpus(tmp_path / "data"))
+    pace = {"save": 1, "validate": 100, "keep": 100}
+    run(job(manifest, tmp_path / "whole", updates=12, pace=pace, **BEGINNING))
+    for stopped in (5, 7, 8, 9, 11):
+        out = tmp_path / f"from-{stopped}"
+        shutil.copytree(tmp_path / "whole", out)
+        for path in listed(out / "checkpoints"):
+            if int(path.name.split("-")[1]) > stopped:
+                shutil.rmtree(path)
+        run(job(manifest, out, updates=12, pace=pace, **BEGINNING))
+        assert equal(weights(tmp_path / "whole"), weights(out)), stopped
+
+
+def test_nothing_is_easy(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    with pytest.raises(AsrcError, match=r"E1005.*calls none easy"):
+        run(job(manifest, tmp_path / "out", beginning={"easy": 5}))
+
+
+def test_ctc_alone_needs_a_ctc_loss() -> None:
+    with pytest.raises(AsrcError, match=r"E1008.*needs `losses.ctc`"):
+        recipe_of({"beginning": {"ctc": 5}, "losses": {"ctc": 0.0}}, "a test")
 
 
 def wait_for(met: object, process: subprocess.Popen[bytes], seconds: float = 60) -> None:

@@ -24,6 +24,10 @@ RATE = 16_000
 _FORMAT = 1
 """Raised whenever the same recipe would give other samples."""
 
+_TEMPI = (0.5, 1.15)
+"""Slowest and fastest: people who record prompts, or say a number to a machine, speak half as fast
+as these engines do by themselves."""
+
 _SEPARATORS = (" ", " ", ", ", ", ", ". ")
 _ENDS = (".", ".", ",", "?", "!", "")
 
@@ -67,7 +71,7 @@ def recipes(
             scripts=tuple(_punctuated(part, sentence.kind, rng) for part in sentence.parts),
             pauses=tuple(np.round(rng.uniform(0.1, 0.8, len(sentence.parts) - 1), 3).tolist()),
             voice=voices.drawn(rng, families),
-            speed=round(float(rng.uniform(0.85, 1.15)), 3),
+            speed=round(float(np.exp(rng.uniform(*np.log(_TEMPI)))), 3),
             way=treatment.drawn(rng),
             seed=seed,
         )
