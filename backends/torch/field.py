@@ -23,6 +23,7 @@ from ...compiler.types import Type, frame_period
 from .emit import word
 from .examples import Length, random_inputs
 from .modes import doubled
+from .parts import streamed
 from .ports import value_name
 from .reach import Reach
 from .trial import Trial, Values
@@ -61,8 +62,9 @@ def measure_field(trial: Trial, exact: bool) -> tuple[float, str]:
 
 def _measure(trial: Trial, exact: bool) -> tuple[float, str]:
     worst, words, reach = 0.0, "", Reach(trial.lowered.facts)
-    ports = (port for part in trial.parts for port in trial.lowered.parts[part].outputs)
-    for path in [port.path for port in ports if port.kind == "value"]:
+    graph = trial.lowered.facts.graph
+    parts = (streamed(graph, trial.lowered.parts[part].part) for part in trial.parts)
+    for path in [path for part in parts for path in part.outputs]:
         for miss, said in Field.of(trial, reach, path).misses(exact):
             worst, words = max(worst, miss), words or said
     return worst, words
