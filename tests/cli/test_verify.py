@@ -51,7 +51,9 @@ def test_what_cannot_be_streamed(run: Run, model: Path) -> None:
 
 
 def test_a_mean_over_the_whole_stream(run: Run, model: Path) -> None:
-    text = MODEL.replace("out x |> Lstm(24)", "out speaker = x |> mean\n  out words = x |> Lstm(24)")
+    text = MODEL.replace(
+        "out x |> Lstm(24)", "out speaker = x |> mean\n  out words = x |> Lstm(24)"
+    )
     model.write_text(text.replace("e=encoder", "e=encoder.words"))
     done = run("verify", "tiny.asr")
     assert done.exit_code == 1

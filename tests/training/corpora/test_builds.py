@@ -133,7 +133,7 @@ def few(monkeypatch: pytest.MonkeyPatch, humming: None) -> Callable[..., Path]:
     takes = [recordings._word("asterisk", clips[0])], [recordings._prompt(clips[1])]
     monkeypatch.setattr(recordings, "split", lambda shelf: takes)
 
-    def build(folder: Path, hours: float = 0.02, seed: int = 0) -> Path:
+    def build(folder: Path, hours: float = 0.03, seed: int = 0) -> Path:
         commands.build(folder, fakes.shelf(folder), commands.Options(hours, seed))
         return folder
 
@@ -142,7 +142,7 @@ def few(monkeypatch: pytest.MonkeyPatch, humming: None) -> Callable[..., Path]:
 
 def test_commands_are_built(tmp_path: Path, few: Callable[..., Path]) -> None:
     found = sets(few(tmp_path / "out"))
-    assert len(found["train"]) == 30
+    assert len(found["train"]) == 30 + 30 // 5
     assert [(one.id, one.text, one.extra["class"]) for one in found["test"]] == [
         ("asterisk-digits-1", "one", "digit")
     ]
@@ -182,8 +182,8 @@ def test_a_longer_build_keeps_what_there_is_and_a_shorter_one_removes_it(
     tmp_path: Path, few: Callable[..., Path]
 ) -> None:
     short = content(few(tmp_path / "short", hours=0.01))
-    grown = content(few(few(tmp_path / "grown", hours=0.01), hours=0.02))
-    assert grown == content(few(tmp_path / "long", hours=0.02))
+    grown = content(few(few(tmp_path / "grown", hours=0.01)))
+    assert grown == content(few(tmp_path / "long"))
     assert content(few(tmp_path / "grown", hours=0.01)) == short
 
 

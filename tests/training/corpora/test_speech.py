@@ -17,7 +17,7 @@ from asrc.training.corpora import noise, rooms, voices, words
 from asrc.training.corpora.clips import at_rate, joined, padded, trimmed
 from asrc.training.corpora.engines import programs
 from asrc.training.corpora.engines.spelling import ESPEAK, FLITE, MISAKI, respelled
-from asrc.training.corpora.grammar import Sentence, canonical, sentences
+from asrc.training.corpora.grammar import Sentence, canonical, composed, sentences
 from asrc.training.corpora.recipes import recipes, rendered
 from asrc.training.corpora.treatment import Treatment, drawn, treated
 from asrc.training.corpora.voices import DEV, TRAIN
@@ -40,8 +40,20 @@ VOCABULARY = {
 
 
 def test_the_grammar_is_closed() -> None:
-    said = {word for one in sentences(0, 3000) for word in one.text.split()}
-    assert said <= VOCABULARY
+    every = [*sentences(0, 3000), *composed(0, 1000)]
+    assert {word for one in every for word in one.text.split()} <= VOCABULARY
+
+
+def test_composed_sentences_are_prompts_and_words_one_by_one() -> None:
+    found = list(composed(0, 5 * len(words.PROMPTS)))
+    prompts = Counter(one.text for one in found if one.kind == "prompt")
+    assert prompts.keys() == {canonical(prompt) for prompt in words.PROMPTS}
+    streams = [one for one in found if one.kind == "stream"]
+    assert len(streams) == 3 * len(words.PROMPTS)
+    parts = [len(one.parts) / len(one.text.split()) for one in streams]
+    assert 0.7 < sum(parts) / len(parts) < 0.9
+    assert {"the", "press", "billion", "monday"} <= {w for s in streams for w in s.text.split()}
+    assert list(composed(0, 50)) == found[:50]
 
 
 def test_sentences_follow_from_seed_and_place() -> None:
