@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@mkdir -p $(@D)
 	@ln -s .. $@
 
-demo: $(READY) ## check and inspect two recognisers of the zoo
+demo: $(READY) ## check, inspect, stream and hear: the tour
 	@printf '\n== A model is a page of text. Its types and budgets are checked before a weight exists:\n\n'
 	$(BIN)/asrc check models/rnnt.asr
 	@printf '\n== What the LSTM transducer is: shape @ period, look-ahead, state, parameters, work:\n\n'
@@ -31,6 +31,10 @@ demo: $(READY) ## check and inspect two recognisers of the zoo
 	$(BIN)/asrc inspect models/conformer_transducer.asr --pipeline stream
 	@printf '\n== A stream is derived from the same text. Is it equal to the whole utterance?\n\n'
 	$(BIN)/asrc verify models/small/rnnt.asr
+	@printf '\n== Trained, it hears words in real recordings, as a stream:\n\n'
+	$(BIN)/asrc transcribe models/pretrained/commands-rnnt models/demo/*.flac
+	@printf '\n== What was said, and how much of it was heard:\n\n'
+	$(BIN)/asrc eval models/pretrained/commands-rnnt models/demo/demo.jsonl --worst 3
 	@printf '\n== Next: edit a file in models/ and run `%s check` on it, or `%s new`.\n' $(BIN)/asrc $(BIN)/asrc
 
 test: lint ## lint, then every test that takes seconds

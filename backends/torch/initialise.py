@@ -28,7 +28,7 @@ def initialise(lowered: Lowered, seed: int = 0) -> None:
     zero. Learned constants: as the model says (`init`), the normal ones of deviation 0.02.
     """
     for path, module in lowered.leaves.items():
-        for name, parameter in module.named_parameters():
+        for name, parameter in module.named_parameters(recurse=False):
             source = torch.Generator().manual_seed(crc32(f"{path}.{name}".encode()) * 4096 + seed)
             with torch.no_grad():
                 _fill(lowered.facts, path, module, name, parameter, source)

@@ -1,0 +1,50 @@
+"""The trained models of the repository hear the recordings of the demonstration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import asrc
+from asrc.compiler.irtext import print_graph
+from asrc.runtime.recogniser import read_recogniser
+from asrc.training.cache import AudioCache
+from asrc.training.manifest import read_manifest
+from asrc.training.recognise import Recognised, recognise_as_stream
+
+MODELS = Path(asrc.__file__).parent / "models"
+PRETRAINED = sorted(path.parent.name for path in MODELS.glob("pretrained/*/recogniser.json"))
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_it_hears_the_demonstration(name: str) -> None:
+    recogniser = read_recogniser(MODELS / "pretrained" / name)
+    utterances = read_manifest(MODELS / "demo/demo.jsonl")
+    heard = list(recognise_as_stream(recogniser, utterances, AudioCache(recogniser.rate)))
+    right = [h for h in heard if isinstance(h, Recognised) and h.text == h.utterance.text]
+    assert len(right) >= len(utterances) - 1
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_its_graph_is_that_of_the_recipe(name: str) -> None:
+    """The model file beside the recipe still says what was trained."""
+    recogniser = read_recogniser(MODELS / "pretrained" / name)
+    settings = {"vocab": str(recogniser.vocabulary.size)}
+    model = asrc.load(MODELS / "commands" / recogniser.card["model"], settings)
+    pipeline = recogniser.card["pipeline"]
+    facts = model.results[pipeline].facts if pipeline else model.facts
+    assert facts is not None
+    kept = recogniser.facts
+    assert print_graph(facts.graph, facts.types) == print_graph(kept.graph, kept.types)
+
+
+def test_all_together_are_small() -> None:
+    size = sum(path.stat().st_size for path in MODELS.glob("pretrained/*/*"))
+    assert size < 10 * 2**20
+    assert all(torch.isfinite(x).all() for n in PRETRAINED for x in _tensors(n))
+
+
+def _tensors(name: str) -> list[torch.Tensor]:
+    return [*read_recogniser(MODELS / "pretrained" / name).lowered.tensors().values()]
