@@ -12,50 +12,35 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
-import asrc
 from asrc.backends.torch.contract import run_contract
 from asrc.backends.torch.initialise import initialise
 from asrc.backends.torch.lowered import Lowered
 from asrc.backends.torch.trial import Finding, Trial
-from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts
+from asrc.tests.backends.torch.zoo import PUBLISHED, SMALL, cases, facts, streams
 
-MODELS = Path(asrc.__file__).parent / "models"
 HEAD = "| model | pipeline | parameters | state(step), KiB | stream - whole | all checks | s |"
 
 
-def graphs(pattern: str) -> Iterator[tuple[str, str, Facts]]:
-    """Models by name and pipeline."""
-    for path in sorted(MODELS.glob(pattern)):
-        model = asrc.load(path)
-        name = path.relative_to(MODELS).with_suffix("").as_posix()
-        for pipeline, result in model.results.items():
-            yield name, pipeline, result.facts
-        if not model.results and model.facts is not None:
-            yield name, "", model.facts
-
-
-def streams(facts: Facts) -> bool:
-    try:
-        return bool((facts.schedule, facts.label_schedule))
-    except AsrcError:
-        return False
-
-
-def row(name: str, pipeline: str, facts: Facts) -> str:
+def row(name: str, pipeline: str, found: Facts) -> str:
     begin = time.perf_counter()
-    lowered = Lowered(facts)
+    lowered = Lowered(found)
     initialise(lowered, seed=1)
     findings = run_contract(Trial.of(lowered.eval()))
-    state = float(facts.held_bits(facts.graph.nodes, step=True) or 0) / 8 / 1024
-    count = f"{facts.param_count(facts.graph.nodes):,}"
+    state = float(found.held_bits(found.graph.nodes, step=True) or 0) / 8 / 1024
+    count = f"{found.param_count(found.graph.nodes):,}"
     seconds = time.perf_counter() - begin
-    cells = (name, pipeline, count, f"{state:,.1f}", f"{findings[0].worst:.1e}", verdict(findings))
+    cells = (
+        name.removesuffix(".asr"),
+        pipeline,
+        count,
+        f"{state:,.1f}",
+        f"{findings[0].worst:.1e}",
+        verdict(findings),
+    )
     return f"| {' | '.join(cells)} | {seconds:.0f} |"
 
 
@@ -72,10 +57,10 @@ def main() -> None:
     given = options.parse_args()
     torch.set_num_threads(given.threads)
     print(HEAD, "|---|---|---:|---:|---:|---|---:|", sep="\n")
-    for pattern in ("*.asr",) if given.published else ("small/*.asr", "commands/*.asr"):
-        for name, pipeline, facts in graphs(pattern):
-            if given.only in name and streams(facts):
-                print(row(name, pipeline, facts), flush=True)
+    for case in cases(PUBLISHED if given.published else SMALL):
+        name, pipeline = map(str, case.values)
+        if given.only in name and streams(facts(name, pipeline)):
+            print(row(name, pipeline, facts(name, pipeline)), flush=True)
 
 
 if __name__ == "__main__":

@@ -91,12 +91,6 @@ class Trainer:
             self.recipe.precision, torch.float32
         )
 
-    def _behind(self, position: Position) -> Position:
-        """Where a run goes on: all utterances begin with their own first batch."""
-        if self.update == self.recipe.beginning.easy:
-            return Position()
-        return Position(position.epoch, position.batch + 1)
-
     # --- checkpoints ---
 
     def resume(self, digest: str) -> bool:
@@ -141,6 +135,12 @@ class Trainer:
                 self._validate()
             if self.update % pace.save == 0 or self.update == last:
                 self.save(digest)
+
+    def _behind(self, position: Position) -> Position:
+        """Where a run goes on: all utterances begin with their own first batch."""
+        if self.update == self.recipe.beginning.easy:
+            return Position()
+        return Position(position.epoch, position.batch + 1)
 
     def _batches(self) -> Iterator[tuple[Position, Batch]]:
         mine = (

@@ -77,7 +77,6 @@ def test_autocast(name: str, pipeline: str) -> None:
 
 
 @LOUD
-@pytest.mark.long
 def test_compiled() -> None:
     """The graph that the compiler takes, run as it is: inductor is in the long tests."""
     check_compiled(model("stream"), "eager")
@@ -105,7 +104,6 @@ def check_compiled(lowered: Lowered, backend: str) -> None:
 
 
 @LOUD
-@pytest.mark.long
 def test_recurrences_and_the_front_end_stay_as_they_are() -> None:
     """What the compiler does not take is called; nothing else cuts the graph."""
     explained = torch._dynamo.explain(model())(random_inputs(model().facts, LENGTHS, 0))
