@@ -88,7 +88,9 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
         str(tmp_path / "cut"),
         "40",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    # The order of sums, and with it the last bit, is that of a number of threads.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     wait_for(lambda: bool(listed(tmp_path / "cut/checkpoints")), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
