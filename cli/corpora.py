@@ -51,7 +51,7 @@ def build() -> None:
 
 
 @build.command("commands")
-@click.option("--hours", type=click.FloatRange(0.01, 1000), default=12.0, show_default=True)
+@click.option("--hours", type=click.FloatRange(0.01, 1000), default=40.0, show_default=True)
 @building
 def commands(out: Path, packages: Path | None, seed: int, jobs: int, hours: float) -> None:
     """A closed grammar: synthetic voices to train on, real recordings to test on."""

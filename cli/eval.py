@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from .terminal import common, look, show_json, show_text
+from .transcribe import language_of
 
 if TYPE_CHECKING:
+    from ..runtime.decode import ClosedLanguage
     from ..runtime.recogniser import Recogniser
     from ..training.manifest import Utterance
     from ..training.scoring import Transcript
@@ -26,6 +28,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--page", type=PATH, metavar="OUT.html", help="A page with audio and alignments.")
 @click.option("--stream", is_flag=True, help="As a stream, block by block, in place of batches.")
 @click.option("--beam", type=click.IntRange(1, 64), default=1, help="With --stream.")
+@click.option("--sentences", type=PATH, help="With --stream: hear only the words of these lines.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @common
 def command(
@@ -36,14 +39,15 @@ def command(
     page: Path | None,
     stream: bool,
     beam: int,
+    sentences: Path | None,
     threads: int,
 ) -> None:
     """Score a model: word error rate with 95 % intervals, kinds of error, the worst utterances.
 
     MODEL is a folder that `asrc train` made. Audio that cannot be used is named and left out.
     """
-    if beam > 1 and not stream:
-        raise click.UsageError("--beam goes with --stream")
+    if (beam > 1 or sentences) and not stream:
+        raise click.UsageError("--beam and --sentences go with --stream")
     import torch
 
     from ..runtime.recogniser import read_recogniser
@@ -55,7 +59,8 @@ def command(
     torch.set_num_threads(threads)
     recogniser = read_recogniser(model)
     utterances = read_manifest(manifest)
-    found = report(_transcripts(recogniser, utterances, by, beam if stream else 0))
+    scorer = language_of(recogniser, sentences)
+    found = report(_transcripts(recogniser, utterances, by, beam if stream else 0, scorer))
     if page is not None:
         write_page(page, found, title=f"{model.name} on {manifest.name}")
     if look().json:
@@ -65,7 +70,11 @@ def command(
 
 
 def _transcripts(
-    recogniser: Recogniser, utterances: list[Utterance], by: tuple[str, ...], beam: int
+    recogniser: Recogniser,
+    utterances: list[Utterance],
+    by: tuple[str, ...],
+    beam: int,
+    scorer: ClosedLanguage | None,
 ) -> Iterable[Transcript]:
     """Everything that could be recognised; with a beam, as a stream."""
     from ..training.cache import AudioCache
@@ -74,7 +83,7 @@ def _transcripts(
 
     cache = AudioCache(recogniser.rate, channels=recogniser.channels)
     if beam:
-        heard = recognise_as_stream(recogniser, utterances, cache, beam=beam)
+        heard = recognise_as_stream(recogniser, utterances, cache, beam=beam, scorer=scorer)
     else:
         heard = recognise(recogniser.lowered, recogniser.vocabulary, utterances, cache)
     for one in heard:

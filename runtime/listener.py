@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..backends.torch.session import Session
 from ..backends.torch.streams import Block
-from .decode import BeamDecoder, GreedyDecoder, Hypothesis
+from .decode import BeamDecoder, GreedyDecoder, Hypothesis, Scorer
 from .recogniser import Recogniser
 from .samples import Samples
 from .transducer import LoweredTransducer, clock_of
@@ -43,11 +44,19 @@ class Effort:
 class Listener:
     """One stream of a recogniser.
 
-    `beam` of one is greedy decoding; more keeps that many hypotheses. Raises AsrcError E0303 or
-    E0404 where the model cannot be streamed.
+    `beam` of one is greedy decoding; more keeps that many hypotheses, and so does a `scorer` (a
+    closed language, a list of phrases), whatever the beam. Raises AsrcError E0303 or E0404 where
+    the model cannot be streamed.
     """
 
-    def __init__(self, recogniser: Recogniser, *, beam: int = 1, max_symbols: int = 10) -> None:
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        *,
+        beam: int = 1,
+        max_symbols: int = 10,
+        scorer: Scorer[Any] | None = None,
+    ) -> None:
         self.recogniser = recogniser
         self.roles = recogniser.roles
         self.session = Session(recogniser.lowered)
@@ -56,10 +65,12 @@ class Listener:
         self.lookahead: Fraction = Fraction(clock.lookahead)
         model = LoweredTransducer(recogniser.lowered)
         self.greedy = self.search = None
-        if beam == 1:
+        if beam == 1 and scorer is None:
             self.greedy = GreedyDecoder(model, clock=clock, max_symbols=max_symbols)
         else:
-            self.search = BeamDecoder(model, clock=clock, beam=beam, max_symbols=max_symbols)
+            self.search = BeamDecoder(
+                model, clock=clock, beam=beam, max_symbols=max_symbols, scorer=scorer
+            )
 
     def _path(self) -> str:
         ports = self.recogniser.lowered.parts["frames"].outputs

@@ -96,7 +96,9 @@ def masks(recipe: Recipe) -> SpecAugment | None:
     o = recipe.augmentation
     if not o.bands and not o.stretches:
         return None
-    return SpecAugment(o.bands, o.widest, o.stretches, o.longest, o.portion, recipe.seed)
+    return SpecAugment(
+        o.bands, o.widest, o.stretches, o.longest, o.portion, o.warp, o.colour, recipe.seed
+    )
 
 
 def set_statistics(

@@ -59,7 +59,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Speed factors, SpecAugment, and the range of a random gain in dB."""
+    """Speed factors, SpecAugment (see `augment.py`), and the range of a random gain in dB."""
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     bands: int = 2
@@ -67,6 +67,8 @@ class Augmentation:
     stretches: int = 2
     longest: int = 30
     portion: float = 0.15
+    warp: float = 0.0
+    colour: float = 0.0
     gain: tuple[float, float] = (-6.0, 6.0)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..backends.torch.lowered import Lowered
 from ..compiler.diagnostics import AsrcError
-from ..runtime.decode import GreedyDecoder, Token
+from ..runtime.decode import GreedyDecoder, Scorer, Token
 from ..runtime.listener import Listener
 from ..runtime.recogniser import Recogniser
 from ..runtime.transducer import LoweredTransducer, clock_of
@@ -89,10 +90,15 @@ class _Silent:
 
 
 def recognise_as_stream(
-    recogniser: Recogniser, utterances: Sequence[Utterance], cache: AudioCache, *, beam: int = 1
+    recogniser: Recogniser,
+    utterances: Sequence[Utterance],
+    cache: AudioCache,
+    *,
+    beam: int = 1,
+    scorer: Scorer[Any] | None = None,
 ) -> Iterator[Recognised | Skipped]:
     """The same as a user hears it: 100 ms at a time, one utterance after the other."""
-    listener = Listener(recogniser, beam=beam)
+    listener = Listener(recogniser, beam=beam, scorer=scorer)
     for utterance in utterances:
         try:
             samples = cache.read(utterance)

@@ -6,10 +6,12 @@ from .hypothesis import Clock, Hypothesis, Token
 from .phrases import PhraseBooster
 from .prefix import Scorer
 from .protocol import Frames, Heads, State, Transducer
+from .sentences import ClosedLanguage
 
 __all__ = [
     "BeamDecoder",
     "Clock",
+    "ClosedLanguage",
     "Frames",
     "GreedyDecoder",
     "Heads",

@@ -90,7 +90,46 @@ def test_an_empty_batch() -> None:
     assert found.shape == (0, 7, 8)
 
 
-@pytest.mark.parametrize("wrong", [{"bands": -1}, {"longest": -5}, {"portion": 1.5}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bands": -1},
+        {"longest": -5},
+        {"portion": 1.5},
+        {"seed": -1},
+        {"warp": 1.0},
+        {"colour": -0.1},
+    ],
+)
 def test_options_that_cannot_be(wrong: dict[str, float]) -> None:
     with pytest.raises(AsrcError, match="E1008"):
         SpecAugment(**wrong)
+
+
+def test_a_warp_moves_a_tone_and_a_colour_tilts() -> None:
+    """A ridge at channel 20 moves by at most two of them; what is flat follows a smooth curve."""
+    ids = [f"u{number}" for number in range(200)]
+    ridge = 1 - (torch.arange(40) - 20).abs() / 40
+    tones = ridge.expand(200, 3, 40)
+    frames = torch.full((200,), 3)
+    moved = spec_augment(tones, frames, ids, 0, SpecAugment(0, 0, 0, 0, warp=0.1))
+    peaks = moved[:, 0].argmax(dim=1)
+    assert set(peaks.tolist()) == {18, 19, 20, 21, 22}
+    assert torch.equal(moved[:, 0], moved[:, 2])
+    flat = spec_augment(torch.ones(200, 3, 40), frames, ids, 0, SpecAugment(0, 0, 0, 0, colour=0.5))
+    heights = flat[:, 0] - 1
+    assert 0.5 < heights.abs().max() < 0.5 * (1 + 1 / 2 + 1 / 3)
+    assert heights.mean(dim=1).abs().max() < 1e-6
+    assert heights.diff(dim=1).abs().max() < 0.5 * 3 * torch.pi / 40
+
+
+def test_a_varied_utterance_keeps_its_padding_and_its_chance() -> None:
+    options = SpecAugment(0, 0, 0, 0, warp=0.2, colour=0.5, seed=3)
+    features = torch.randn(2, 30, 16, generator=torch.Generator().manual_seed(0))
+    batch = spec_augment(features, torch.tensor([30, 12]), ["a", "b"], 4, options)
+    alone = spec_augment(features[1:, :12], torch.tensor([12]), ["b"], 4, options)
+    assert torch.equal(batch[1, :12], alone[0])
+    assert torch.equal(batch[1, 12:], features[1, 12:])
+    assert not torch.equal(
+        batch, spec_augment(features, torch.tensor([30, 12]), ["a", "b"], 5, options)
+    )

@@ -20,6 +20,7 @@ from .licences import write_licences
 from .making import made
 from .packages import Shelf
 from .recipes import RATE, Recipe, recipes
+from .sittings import SIZE, sittings
 from .takes import Take
 from .voices import DEV, TRAIN, Family
 
@@ -30,6 +31,12 @@ PACKAGES = (
 _MEAN = 3.6
 """Seconds of an utterance and of its share of the composed ones; it turns hours into a count."""
 
+_MEAN_SITTING = 4.2
+"""Seconds of an utterance of a sitting."""
+
+_FLUENT = 0.3
+"""The share of the hours in which whole sentences are said."""
+
 _DEV_HOURS = 0.375
 
 
@@ -37,7 +44,7 @@ _DEV_HOURS = 0.375
 class Options:
     """`hours` of training audio (about), the `seed`, the number of processes."""
 
-    hours: float = 12.0
+    hours: float = 40.0
     seed: int = 0
     jobs: int = 1
 
@@ -53,10 +60,20 @@ def build(out: Path, shelf: Shelf, options: Options, report: store.Report | None
     for_dev = _recipes(min(_DEV_HOURS, options.hours), options.seed + 1, DEV, "d")
     spoken = made(out / "audio/dev", for_dev, options.jobs)
     write_manifest(out / "dev.jsonl", [*_real(out / "audio/dev-real", dev), *spoken])
-    for_train = _recipes(options.hours, options.seed, TRAIN, "t")
-    spoken = made(out / "audio/train", for_train, options.jobs, report)
+    spoken = [*_fluent(out, options, report), *_put_together(out, options, report)]
     write_manifest(out / "train.jsonl", spoken)
     write_licences(out, "commands", PACKAGES)
+
+
+def _fluent(out: Path, options: Options, report: store.Report | None) -> list[Utterance]:
+    wanted = _recipes(options.hours * _FLUENT, options.seed, TRAIN, "t")
+    return made(out / "audio/train", wanted, options.jobs, report)
+
+
+def _put_together(out: Path, options: Options, report: store.Report | None) -> list[Utterance]:
+    count = max(1, round(options.hours * (1 - _FLUENT) * 3600 / _MEAN_SITTING))
+    wanted = list(sittings(options.seed, count))
+    return made(out / "audio/sittings", wanted, options.jobs, report, batch=SIZE)
 
 
 def _recipes(hours: float, seed: int, families: tuple[Family, ...], prefix: str) -> list[Recipe]:

@@ -21,17 +21,19 @@ def made(
     report: store.Report | None = None,
     *,
     rate: int = RATE,
+    batch: int = store.BATCH,
 ) -> list[Utterance]:
     """Utterances of recipes, in their order; files are below `folder`, which is theirs alone.
 
-    They are at `rate` (Hz), 16 kHz or less, always the same one in a folder.
+    They are at `rate` (Hz), 16 kHz or less, always the same one in a folder. One process makes
+    `batch` of them one after the other.
 
     What is there for the same recipe is kept, what is there for others is removed. Raises
     AsrcError E1003 where a voice is missing, E0008 where a file cannot be written.
     """
     paths = [_path(folder, recipe) for recipe in wanted]
     encoded = partial(_encoded, rate)
-    store.make_all(wanted, partial(_path, folder), encoded, jobs=jobs, report=report)
+    store.make_all(wanted, partial(_path, folder), encoded, jobs=jobs, report=report, batch=batch)
     store.remove_others(folder, paths)
     return [_as_utterance(path, recipe) for path, recipe in zip(paths, wanted, strict=True)]
 

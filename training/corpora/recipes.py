@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,6 +31,9 @@ as these engines do by themselves."""
 
 _SEPARATORS = (" ", " ", ", ", ", ", ". ")
 _ENDS = (".", ".", ",", "?", "!", "")
+
+_REMEMBERED = 128
+"""Parts that are kept, for utterances that are put together of the same ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,15 @@ def recipes(
             scripts=tuple(_punctuated(part, sentence.kind, rng) for part in sentence.parts),
             pauses=tuple(np.round(rng.uniform(0.1, 0.8, len(sentence.parts) - 1), 3).tolist()),
             voice=voices.drawn(rng, families),
-            speed=round(float(np.exp(rng.uniform(*np.log(_TEMPI)))), 3),
+            speed=tempo(rng),
             way=treatment.drawn(rng),
             seed=seed,
         )
+
+
+def tempo(rng: np.random.Generator) -> float:
+    """Of a voice, 1 being the engine's own; as likely to be halved as doubled."""
+    return round(float(np.exp(rng.uniform(*np.log(_TEMPI)))), 3)
 
 
 def _punctuated(script: str, kind: str, rng: np.random.Generator) -> str:
@@ -87,7 +96,12 @@ def _punctuated(script: str, kind: str, rng: np.random.Generator) -> str:
 
 def rendered(recipe: Recipe) -> Samples:
     """`[samples]` at `RATE` Hz. Raises AsrcError E1003 where the engine is not installed."""
-    said = (speak(recipe.voice, script, recipe.speed, RATE) for script in recipe.scripts)
-    whole = joined([trimmed(part, RATE) for part in said], RATE, recipe.pauses)
+    said = [_spoken(recipe.voice, script, recipe.speed) for script in recipe.scripts]
+    whole = joined(said, RATE, recipe.pauses)
     rng = np.random.default_rng([recipe.seed, *recipe.name.encode()])
     return treated(whole, RATE, recipe.way, rng, recipe.seed)
+
+
+@lru_cache(_REMEMBERED)
+def _spoken(voice: Voice, script: str, speed: float) -> Samples:
+    return trimmed(speak(voice, script, speed, RATE), RATE)

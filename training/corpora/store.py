@@ -17,7 +17,7 @@ Report = Callable[[int, int], None]
 """Called with how many files are done, and of how many."""
 
 _OURS = re.compile(r".+\.(flac|part)")
-_BATCH = 8
+BATCH = 8
 
 
 def make_all(
@@ -27,16 +27,18 @@ def make_all(
     *,
     jobs: int = 1,
     report: Report | None = None,
+    batch: int = BATCH,
 ) -> None:
     """Write `make(item)` to `path(item)` for every item whose file is not there yet.
 
-    With `jobs` above 1, by as many processes; `path` and `make` must then be known by name.
+    With `jobs` above 1, by as many processes, `batch` items in turn to each; `path` and `make` must
+    then be known by name.
     Raises what `make` raises, and AsrcError E0008 where a file cannot be written; what is written
     by then stays, and need not be made again.
     """
     wanted = [item for item in items if not path(item).is_file()]
     done = len(items) - len(wanted)
-    for step, _ in enumerate(_map(partial(_make, path, make), wanted, jobs), start=done + 1):
+    for step, _ in enumerate(_map(partial(_make, path, make), wanted, jobs, batch), start=done + 1):
         if report:
             report(step, len(items))
 
@@ -45,12 +47,14 @@ def _make(path: Callable[[Item], Path], make: Callable[[Item], bytes], item: Ite
     write_bytes(path(item), make(item))
 
 
-def _map(work: Callable[[Item], None], items: Sequence[Item], jobs: int) -> Iterator[None]:
+def _map(
+    work: Callable[[Item], None], items: Sequence[Item], jobs: int, batch: int
+) -> Iterator[None]:
     if jobs <= 1 or len(items) <= 1:
         yield from map(work, items)
         return
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        yield from pool.map(work, items, chunksize=_BATCH)
+        yield from pool.map(work, items, chunksize=batch)
 
 
 def remove_others(folder: Path, kept: Iterable[Path]) -> None:

@@ -63,6 +63,14 @@ _MIXES = tuple(
     for other in _KOKORO[at + 1 :]
     for weight in (0.3, 0.5, 0.7)
 )
+_BEYOND = tuple(
+    f"{one}:{weight}:{other}"
+    for one in _KOKORO
+    for other in _KOKORO
+    if one != other
+    for weight in (0.4, 0.6, 0.8, 1.15, 1.3)
+)
+"""Between two speakers, and past one of them, away from the other."""
 
 TRAIN = (
     Family("hibari", 0.30, ("0",), (0.80, 1.15)),
@@ -72,6 +80,16 @@ TRAIN = (
     Family("espeak-ng", 0.10, tuple(f"{a}+{v}" for a in _ACCENTS for v in _VARIANTS), (0.95, 1.05)),
     Family("kokoro", 0.07, (*_KOKORO, *_MIXES), (0.9, 1.1)),
 )
+SITTING = (
+    Family("hibari", 0.25, ("0",), (0.80, 1.15)),
+    Family("piper", 0.15, ("joe",), (0.88, 1.25)),
+    Family("flite", 0.20, ("slt", "rms"), (0.85, 1.15)),
+    Family("flite", 0.10, ("awb",), (0.9, 1.2)),
+    Family("espeak-ng", 0.18, TRAIN[4].names, (0.95, 1.05)),
+    Family("kokoro", 0.12, (*_KOKORO, *_BEYOND), (0.9, 1.1)),
+)
+"""Who speaks in sittings; the dearest engine a little more often, as it says little there."""
+
 DEV = (
     Family("flite", 0.40, ("kal16",), (0.9, 1.1)),
     Family("kokoro", 0.30, ("jf_nezumi",), (0.9, 1.1)),

@@ -113,7 +113,8 @@ SELF = "block Self { out attend(2, mask=causal, left=6)(in, in, in) }\n"
 
 STATEMENTS = {
     "input": ["y = x", "y = who", "y = wake", "y = names"],
-    "weight": ["y = weight[8]\nz = x", "y = x + weight[8](init=ones)", "y = embed(8)(prev) + weight[8]"],
+    "weight": ["y = weight[8]\nz = x", "y = x + weight[8](init=ones)",
+               "y = embed(8)(prev) + weight[8]"],
     "constant": ["y = 2 * x", "y = 1 - x", "y = x / 3", "y = 1 / (x |> softplus)"],
     "positions": [
         "r = positions(8) |> dense(8)\nout attend(2)(x, x, x, x, r)",

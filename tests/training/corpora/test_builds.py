@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -142,7 +143,8 @@ def few(monkeypatch: pytest.MonkeyPatch, humming: None) -> Callable[..., Path]:
 
 def test_commands_are_built(tmp_path: Path, few: Callable[..., Path]) -> None:
     found = sets(few(tmp_path / "out"))
-    assert len(found["train"]) == 30 + 30 // 5
+    kinds = Counter(one.audio.parent.name for one in found["train"])
+    assert kinds == {"train": 9 + 9 // 5, "sittings": 18}
     assert [(one.id, one.text, one.extra["class"]) for one in found["test"]] == [
         ("asterisk-digits-1", "one", "digit")
     ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from asrc.runtime.samples import Samples
-from asrc.training.corpora import voices
+from asrc.training.corpora import recipes, voices
 
 RATE = 22_050
 
@@ -21,7 +23,10 @@ def hum(script: str, voice: str, speed: float) -> tuple[Samples, int]:
 
 
 @pytest.fixture
-def humming(monkeypatch: pytest.MonkeyPatch) -> None:
+def humming(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No engine is needed."""
+    recipes._spoken.cache_clear()
     for engine in voices._ENGINES:
         monkeypatch.setitem(voices._ENGINES, engine, (hum, lambda: "1.0"))
+    yield
+    recipes._spoken.cache_clear()

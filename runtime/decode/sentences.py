@@ -1,0 +1,167 @@
+"""A closed language: beam search spells only words of given sentences, likely pairs first.
+
+Words are a tree of labels (a lexicon prefix tree; Ney et al., 1992). A word earns the logarithm of
+how much likelier it is behind the word before it than any word is, and earns it as soon as
+possible: each label earns for the best word that it leads to (language model look-ahead; Ortmanns
+et al., 1996).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import inf, log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Word = tuple[int, ...]
+Spelled = Sequence[Sequence[int]]
+"""A sentence: the labels of each of its words."""
+
+_ROOT = 0
+_UNFINISHED = -20.0
+"""What it costs to end in the midst of a word, in nats: a last resort."""
+
+_REMEMBERED = 20_000
+"""States whose scores are kept."""
+
+
+class Place(NamedTuple):
+    """Where a label sequence is: behind a word, or none, at a node of the next one."""
+
+    before: Word | None = None
+    node: int = _ROOT
+
+
+@dataclass(slots=True)
+class _Node:
+    word: Word | None = None
+    parent: int = _ROOT
+    children: dict[int, int] = field(default_factory=dict)
+
+
+class ClosedLanguage:
+    """A `Scorer` that forbids what is no word of the sentences.
+
+    The probability of a word is, for `pairs` of it, how often it follows the word before in the
+    sentences (or begins them), and for the rest that of any of V words. Its logarithm less that of
+    1/V, which would be but a price on every word, is what it earns, `weight` times.
+
+    separator: the label between words, where there is one. Without one, a label that goes on with
+    a word is not taken for the beginning of another. labels: the size of the vocabulary.
+    Raises ValueError for a label outside of it, for numbers out of range, and without any word.
+    """
+
+    def __init__(
+        self,
+        sentences: Iterable[Spelled],
+        labels: int,
+        *,
+        separator: int | None = None,
+        weight: float = 0.5,
+        pairs: float = 0.5,
+    ) -> None:
+        if not (weight >= 0 and 0 <= pairs < 1):
+            raise ValueError("weight is at least 0, pairs within 0 to 1 and not 1")
+        self.labels, self.separator, self.weight, self.pairs = labels, separator, weight, pairs
+        self._follow: dict[Word | None, Counter[Word]] = defaultdict(Counter)
+        self._nodes = [_Node()]
+        self._ends: dict[Word, int] = {}
+        for sentence in sentences:
+            self._learn([tuple(word) for word in sentence if len(word)])
+        if not self._ends:
+            raise ValueError("a closed language has at least one word")
+        if wrong := {k for word in self._ends for k in word if not 0 <= k < labels}:
+            raise ValueError(f"words with labels outside 0..{labels - 1}: {sorted(wrong)}")
+        self._best: dict[Word | None, list[float]] = {}
+        self._rows: dict[Place, Tensor] = {}
+
+    def start(self) -> Place:
+        return Place()
+
+    def step(self, state: Place, label: int) -> Place:
+        """The place behind a label that `scores` allows."""
+        node = self._nodes[state.node]
+        if label in node.children:
+            return Place(state.before, node.children[label])
+        if label == self.separator:
+            return Place(node.word)
+        return Place(node.word, self._nodes[_ROOT].children[label])
+
+    def scores(self, states: list[Place]) -> Tensor:
+        """`[N, labels]`: minus infinity for what leads to no word."""
+        if len(self._rows) > _REMEMBERED:
+            self._rows.clear()
+        for state in states:
+            if state not in self._rows:
+                self._rows[state] = self._row(state)
+        return torch.stack([self._rows[state] for state in states])
+
+    def final(self, state: Place) -> float:
+        """The rest of what the last word earns; an unfinished word loses much."""
+        if state == Place():
+            return 0.0
+        return self._rest(state) if self._nodes[state.node].word else _UNFINISHED
+
+    # --- the words ---
+
+    def _learn(self, words: list[Word]) -> None:
+        for before, word in zip([None, *words], words, strict=False):
+            self._follow[before][word] += 1
+            if word not in self._ends:
+                self._ends[word] = self._grown(word)
+                self._nodes[self._ends[word]].word = word
+
+    def _grown(self, word: Word) -> int:
+        """The node at the end of a word, made where it is missing."""
+        at = _ROOT
+        for label in word:
+            if label not in self._nodes[at].children:
+                self._nodes[at].children[label] = len(self._nodes)
+                self._nodes.append(_Node(parent=at))
+            at = self._nodes[at].children[label]
+        return at
+
+    # --- what they earn ---
+
+    def _worth(self, before: Word | None, word: Word) -> float:
+        """What a word earns."""
+        follow = self._follow.get(before)
+        times = follow[word] / follow.total() * len(self._ends) if follow else 1.0
+        return self.weight * log(self.pairs * times + 1 - self.pairs)
+
+    def _earned(self, before: Word | None, node: int) -> float:
+        """What the best word below a node earns, which is given when the node is reached."""
+        if before not in self._best:
+            self._best[before] = self._best_below(before)
+        return self._best[before][node] if node else 0.0
+
+    def _best_below(self, before: Word | None) -> list[float]:
+        best = [-inf] * len(self._nodes)
+        for word, end in self._ends.items():
+            best[end] = self._worth(before, word)
+        for node in range(len(best) - 1, _ROOT, -1):  # children come behind their parents
+            parent = self._nodes[node].parent
+            best[parent] = max(best[parent], best[node])
+        return best
+
+    def _rest(self, state: Place) -> float:
+        """What is left to earn at the end of a word; the best word left nothing."""
+        word = self._nodes[state.node].word
+        return self._worth(state.before, word) - self._earned(*state) if word else -inf
+
+    def _row(self, state: Place) -> Tensor:
+        before, at = state
+        node = self._nodes[at]
+        row = [-inf] * self.labels
+        if node.word is not None and self.separator is None:
+            for label, child in self._nodes[_ROOT].children.items():
+                row[label] = self._rest(state) + self._earned(node.word, child)
+        elif node.word is not None and self.separator is not None:
+            row[self.separator] = self._rest(state)
+        for label, child in node.children.items():
+            row[label] = self._earned(before, child) - self._earned(before, at)
+        return torch.tensor(row)

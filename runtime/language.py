@@ -1,0 +1,43 @@
+"""A closed language from a text file: a sentence a line, of the words that may be heard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..compiler.diagnostics import AsrcError
+from ..compiler.files import read_bytes
+from .decode import ClosedLanguage
+from .pieces import vocabulary_error
+from .vocabulary import Vocabulary
+
+WEIGHT = 0.5
+"""How much a sentence's probability counts beside that of the audio."""
+
+
+def read_sentences(path: Path) -> list[str]:
+    """The lines that are not empty. Raises AsrcError E0008, and E1004 where there is none."""
+    lines = read_bytes(path).decode("utf-8", "replace").splitlines()
+    if found := [" ".join(line.split()) for line in lines if line.strip()]:
+        return found
+    raise vocabulary_error(f"`{path}` has no sentence", "write one a line, normalised")
+
+
+def closed_language(
+    vocabulary: Vocabulary, sentences: list[str], weight: float = WEIGHT
+) -> ClosedLanguage:
+    """Words of normalised sentences, spelled as a vocabulary does.
+
+    Raises AsrcError E1004 where it cannot spell one.
+    """
+    space = _separator(vocabulary)
+    spelled = ([vocabulary.encode(word) for word in line.split()] for line in sentences)
+    return ClosedLanguage(spelled, vocabulary.size, separator=space, weight=weight)
+
+
+def _separator(vocabulary: Vocabulary) -> int | None:
+    """The label of a space, where spaces have one of their own."""
+    try:
+        found = vocabulary.encode(" ")
+    except AsrcError:  # characters of texts that never had two words
+        return None
+    return found[0] if len(found) == 1 else None

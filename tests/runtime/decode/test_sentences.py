@@ -1,0 +1,115 @@
+"""A closed language: what its words earn, and that beam search finds the best of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf, log
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asrc.runtime.decode import BeamDecoder, ClosedLanguage
+from asrc.tests.runtime.decode.models import RandomTransducer, random_frames
+from asrc.tests.runtime.decode.plain import every_score
+
+SPACE = 4
+WORDS = st.lists(st.integers(0, 3), min_size=1, max_size=3).map(tuple)
+SENTENCES = st.lists(st.lists(WORDS, min_size=1, max_size=4), min_size=1, max_size=5)
+Sentence = list[tuple[int, ...]]
+
+
+def total(language: ClosedLanguage, labels: list[int]) -> float:
+    """What a whole sequence earns, label by label and at its end."""
+    state, earned = language.start(), 0.0
+    for label in labels:
+        earned += float(language.scores([state])[0, label])
+        if earned == -inf:
+            return earned
+        state = language.step(state, label)
+    return earned + language.final(state)
+
+
+def spaced(words: Sentence) -> list[int]:
+    return [label for word in words for label in (SPACE, *word)][1:]
+
+
+def wanted(sentences: list[Sentence], words: Sentence) -> float:
+    """Half of log(1/2 + 1/2 times how much likelier the word is here than one of all), summed."""
+    known = {word for sentence in sentences for word in sentence}
+    pairs: Counter[tuple[tuple[int, ...] | None, tuple[int, ...]]] = Counter()
+    for sentence in sentences:
+        pairs.update(zip([None, *sentence], sentence, strict=False))
+    earned = 0.0
+    for before, word in zip([None, *words], words, strict=False):
+        seen = sum(n for (b, _), n in pairs.items() if b == before)
+        here = pairs[before, word] / seen if seen else 1 / len(known)
+        earned += 0.5 * log(0.5 * here * len(known) + 0.5)
+    return earned
+
+
+@given(sentences=SENTENCES, data=st.data())
+def test_words_earn_what_their_pairs_are_worth(
+    sentences: list[Sentence], data: st.DataObject
+) -> None:
+    known = sorted({word for sentence in sentences for word in sentence})
+    words = data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=5))
+    language = ClosedLanguage(sentences, 5, separator=SPACE)
+    assert total(language, spaced(words)) == pytest.approx(wanted(sentences, words), abs=1e-5)
+
+
+@given(sentences=SENTENCES, labels=st.lists(st.integers(0, 4), max_size=8))
+def test_nothing_but_words_can_be_spelled(sentences: list[Sentence], labels: list[int]) -> None:
+    known = {word for sentence in sentences for word in sentence}
+    spelled = "".join(map(str, labels)).split(str(SPACE)) if labels else []
+    words = [tuple(map(int, word)) for word in spelled]
+    begun = words and any(word[: len(words[-1])] == words[-1] for word in known)
+    found = total(ClosedLanguage(sentences, 5, separator=SPACE), labels)
+    if not all(word in known for word in words[:-1]) or (words and not begun):
+        assert found == -inf
+    elif words and words[-1] not in known:
+        assert -inf < found < -10
+    else:
+        assert found > -10
+
+
+def test_without_a_separator_words_follow_each_other() -> None:
+    """As with pieces of which the first of a word is marked: 0 begins, 1 and 2 go on."""
+    language = ClosedLanguage([[(0, 1), (0, 2)], [(3,)]], 5)
+    assert total(language, [0, 1, 0, 2, 3]) > -10
+    assert total(language, [0, 1, 1]) == -inf
+    row = language.scores([language.step(language.step(language.start(), 0), 1)])[0]
+    assert torch.isfinite(row).tolist() == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_wide_beam_finds_the_best_of_the_language(seed: int) -> None:
+    model, frames = RandomTransducer(seed, blank=1.0), random_frames(seed, 1, 3)
+    sentences = [[(0, 1), (2,)], [(3, 3)], [(2,), (2,)]]
+    language = ClosedLanguage(sentences, 5, separator=SPACE)
+    scores = {
+        labels: score + total(language, list(labels))
+        for labels, score in every_score(model, frames[0], 2).items()
+    }
+    best = max(scores, key=lambda labels: scores[labels])
+    decoder = BeamDecoder(model, beam=64, max_symbols=2, margin=200.0, scorer=language)
+    decoder.feed(frames)
+    (found,) = decoder.hypotheses()[0]
+    assert found.ids == best
+    assert found.score == pytest.approx(scores[best], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sentences", "options"),
+    [
+        ([], {}),
+        ([[()]], {}),
+        ([[(5,)]], {}),
+        ([[(1,)]], {"weight": -1.0}),
+        ([[(1,)]], {"pairs": 1.0}),
+    ],
+)
+def test_what_cannot_be_a_language(sentences: list[Sentence], options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        ClosedLanguage(sentences, 5, **options)
