@@ -121,6 +121,24 @@ def test_nbest(trained: Path) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+def test_only_the_words_of_some_sentences(trained: Path) -> None:
+    best, manifest = str(trained / "out/best"), str(trained / "data/all.jsonl")
+    lines = trained / "lines.txt"
+    lines.write_text("low high\nhigh\n")
+    done = asrc("transcribe", best, *map(str, sorted((trained / "data").glob("*.wav"))), "--plain",
+                "--sentences", str(lines), "--beam", "4")  # fmt: skip
+    assert done.exit_code == 0
+    heard = [line.split(": ")[1].split() for line in done.stdout.splitlines()]
+    assert len(heard) == 12
+    assert {word for words in heard for word in words} == {"low", "high"}
+    scored = asrc("eval", best, manifest, "--stream", "--sentences", str(lines), "--json")
+    assert json.loads(scored.stdout)["total"]["utterances"] == 12
+    assert asrc("eval", best, manifest, "--sentences", str(lines)).exit_code == 2
+    lines.write_text("loud\n")
+    done = asrc("transcribe", best, str(trained / "data/0.wav"), "--sentences", str(lines))
+    assert (done.exit_code, "E1004" in done.stderr) == (1, True)
+
+
 def test_one_broken_file_does_not_stop_the_others(trained: Path) -> None:
     (trained / "broken.wav").write_bytes(b"RIFF")
     best, one = str(trained / "out/best"), str(trained / "data/0.wav")
