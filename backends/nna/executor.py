@@ -1,0 +1,48 @@
+"""Runs an integer program, step by step, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .kernels import run
+from .program import Array, Program
+from .recipes import recipe_of
+
+
+class Executor:
+    """A program and its states; `values` are the tensors of the last step, by name."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.values: dict[str, Array] = {}
+        self._recipes = [recipe_of(program, op) for op in program.ops]
+        self._constants = {t.name: t.data for t in program.tensors.values() if t.data is not None}
+        self.reset()
+
+    def reset(self) -> None:
+        """States stand for zero again."""
+        tensors = (self.program.tensors[name] for name in self.program.states)
+        self.states = {t.name: np.full(t.shape, t.zero, t.dtype) for t in tensors}
+
+    def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs of one step, by name; states go on. Raises ValueError for what does not fit."""
+        values = {**self._constants, **self.states, **self._checked(inputs)}
+        for op, recipe in zip(self.program.ops, self._recipes, strict=True):
+            tensors, output = self.program.of(op)
+            codes = [values[name] for name in op.inputs]
+            values[op.output] = run(op.kind, codes, tensors, output, recipe, op.options)
+        self.values = values
+        self.states = {state: values[after] for state, after in self.program.states.items()}
+        return {name: values[name] for name in self.program.outputs}
+
+    def _checked(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        wanted = {n for n in self.program.inputs if n not in self.program.states}
+        if inputs.keys() != wanted:
+            raise ValueError(f"inputs are {sorted(wanted)}, not {sorted(inputs)}")
+        for name, codes in inputs.items():
+            tensor = self.program.tensors[name]
+            if (codes.shape, codes.dtype) != (tensor.shape, np.dtype(tensor.dtype)):
+                raise ValueError(f"`{name}` is {tensor.dtype} {list(tensor.shape)}")
+        return inputs
