@@ -14,6 +14,7 @@ import numpy as np
 from .fixed import multiply
 from .program import Array, Tensor
 from .recipes import Recipe, Scaled, Softmax, Sum, Table
+from .rsqrt import rsqrt
 from .softmax import softmax
 
 Kernel = Callable[[Sequence[Array], Sequence[Tensor], Tensor, Recipe, Mapping[str, Any]], Array]
@@ -176,6 +177,17 @@ def _mean(
     return saturated(scaled(sums, recipe), output)
 
 
+def _root(
+    codes: Sequence[Array],
+    tensors: Sequence[Tensor],
+    output: Tensor,
+    recipe: Recipe,
+    options: Mapping[str, Any],
+) -> Array:
+    (by,) = cast("Scaled", recipe).by
+    return rsqrt(centred(codes[0], tensors[0]), by, output).astype(output.dtype)
+
+
 def _moved(move: Callable[[Sequence[Array], Mapping[str, Any]], Array]) -> Kernel:
     return lambda codes, tensors, output, recipe, options: move(codes, options)
 
@@ -200,6 +212,7 @@ KERNELS: Mapping[str, Kernel] = {
     "tanh": _table,
     "softmax": _softmax,
     "mean": _mean,
+    "rsqrt": _root,
     "maximum": _moved(lambda codes, options: np.maximum(codes[0], codes[1])),
     "minimum": _moved(lambda codes, options: np.minimum(codes[0], codes[1])),
     "concat": _moved(lambda codes, options: np.concatenate(codes, options["axis"])),

@@ -137,6 +137,11 @@ def _mean(inputs: Sequence[Tensor], output: Tensor, options: Mapping[str, Any]) 
     return Scaled((Rescale((by.multiplier << up) // count, by.shift - up),))
 
 
+def _root(inputs: Sequence[Tensor], output: Tensor, options: Mapping[str, Any]) -> Recipe:
+    root = np.sqrt(_scale(inputs[0])) * _scale(output)
+    return Scaled((rescale(float(np.float32(1) / root)),))
+
+
 def _moved(inputs: Sequence[Tensor], output: Tensor, options: Mapping[str, Any]) -> Recipe:
     return Moved()
 
@@ -153,6 +158,7 @@ RECIPES: Mapping[str, Callable[[Sequence[Tensor], Tensor, Mapping[str, Any]], Re
     "tanh": _table("tanh"),
     "softmax": _softmax,
     "mean": _mean,
+    "rsqrt": _root,
     "maximum": _moved,
     "minimum": _moved,
     "concat": _moved,
@@ -172,6 +178,8 @@ def _check(op: Op, inputs: Sequence[Tensor], output: Tensor) -> None:
         formats = {(t.dtype, t.scale, t.zero) for t in (*inputs, output)}
         if len(formats) > 1:
             raise ValueError(f"`{op.kind}` moves codes, so its tensors have one scale: {op.output}")
+    if op.kind == "rsqrt" and {inputs[0].dtype, output.dtype} != {"int8"}:
+        raise ValueError("`rsqrt` is one of int8: of int16, the reference is wrong at small codes")
     if op.kind in FUNCTIONS:
         _, scale, zero = FUNCTIONS[op.kind]
         if (output.scale, output.zero, output.dtype) != (scale, zero, "int8"):

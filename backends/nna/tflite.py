@@ -205,6 +205,7 @@ OPERATORS: Mapping[str, _Row] = {
     "tanh": _plain("TANH"),
     "softmax": _softmax,
     "mean": _mean,
+    "rsqrt": _plain("RSQRT"),
     "maximum": _plain("MAXIMUM", "MaximumMinimumOptions"),
     "minimum": _plain("MINIMUM", "MaximumMinimumOptions"),
     "concat": _concat,

@@ -121,6 +121,15 @@ def mean(chance: Chance) -> Program:
     return one(Op("mean", ("x",), "y", {"axes": (3,)}), [x], y)
 
 
+def root(chance: Chance) -> Program:
+    """Of codes that are not below the zero point, all of them among these."""
+    x = active(chance, "x", (1, 2, 16, 16))
+    high = (127 - x.zero) * x.scales[0]
+    y = active(chance, "y", x.shape)
+    y = replace(y, scale=float(np.float32(high**-0.5 / chance.uniform(20, 100))))
+    return one(Op("rsqrt", ("x",), "y"), [x], y)
+
+
 def moved(chance: Chance, kind: str) -> Program:
     x = active(chance, "x", (1, 4, 6, 8))
     if kind == "concat":
@@ -142,7 +151,13 @@ def drawn(kind: str, chance: Chance) -> Program:
         return pair(chance, kind)
     if kind in ("sigmoid", "tanh"):
         return table(chance, kind)
-    made = {"matmul": matmul, "requantise": requantised, "softmax": softmax, "mean": mean}
+    made = {
+        "matmul": matmul,
+        "requantise": requantised,
+        "softmax": softmax,
+        "mean": mean,
+        "rsqrt": root,
+    }
     return made[kind](chance) if kind in made else moved(chance, kind)
 
 
@@ -150,7 +165,16 @@ def programs(kind: str, count: int) -> Iterator[tuple[Program, dict[str, Array]]
     for seed in range(count):
         chance = np.random.default_rng([seed, *kind.encode()])
         program = drawn(kind, chance)
-        yield program, {n: codes(chance, program.tensors[n]) for n in program.inputs}
+        yield program, {n: given(kind, chance, program.tensors[n]) for n in program.inputs}
+
+
+def given(kind: str, chance: Chance, tensor: Tensor) -> Array:
+    drawn = codes(chance, tensor)
+    if kind != "rsqrt":
+        return drawn
+    low, high = tensor.zero, LIMITS[tensor.dtype][1]
+    every = np.resize(np.arange(low, high + 1), tensor.shape)
+    return every.astype(tensor.dtype)
 
 
 @pytest.mark.parametrize("kind", sorted(RECIPES))
