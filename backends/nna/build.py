@@ -1,0 +1,165 @@
+"""Building a program: tensors and operators, one after the other, each name once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .formats import Code
+from .program import Array, Op, Program, Tensor, quantised
+from .recipes import FUNCTIONS
+
+SIGMOID, TANH = (Code("int8", scale, zero) for _, scale, zero in FUNCTIONS.values())
+ONE = Code("int8", 1.0)
+"""Of flags."""
+
+
+@dataclass
+class Builder:
+    """A program as far as it has been written; methods return the name of what they made."""
+
+    name: str
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    ops: list[Op] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
+
+    def program(self) -> Program:
+        everything = (*self.inputs,), (*self.outputs,)
+        return Program(self.name, self.tensors, tuple(self.ops), *everything, self.states)
+
+    # --- tensors ---
+
+    def tensor(self, name: str, shape: Sequence[int], code: Code, data: Array | None = None) -> str:
+        number, wanted = 1, name
+        while wanted in self.tensors:
+            number += 1
+            wanted = f"{name}_{number}"
+        made = Tensor(wanted, tuple(shape), code.dtype, code.scale, code.zero, data=data)
+        self.tensors[wanted] = made
+        return wanted
+
+    def input(self, name: str, shape: Sequence[int], code: Code) -> str:
+        self.inputs.append(self.tensor(name, shape, code))
+        return self.inputs[-1]
+
+    def constant(self, name: str, values: Array, code: Code) -> str:
+        made = Tensor("", values.shape, code.dtype, code.scale, code.zero)
+        return self.tensor(name, values.shape, code, quantised(values, made))
+
+    def code(self, name: str) -> Code:
+        tensor = self.tensors[name]
+        return Code(tensor.dtype, tensor.scales[0], tensor.zero)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.tensors[name].shape
+
+    # --- operators ---
+
+    def op(
+        self,
+        kind: str,
+        name: str,
+        inputs: Sequence[str],
+        shape: Sequence[int],
+        code: Code,
+        **options: Any,
+    ) -> str:
+        made = self.tensor(name, shape, code)
+        self.ops.append(Op(kind, tuple(inputs), made, options))
+        return made
+
+    def same(self, kind: str, name: str, source: str, shape: Sequence[int], **options: Any) -> str:
+        """An operator that moves codes."""
+        return self.op(kind, name, [source], shape, self.code(source), **options)
+
+    def as_code(self, source: str, code: Code) -> str:
+        """The same numbers in another format."""
+        if self.code(source) == code:
+            return source
+        return self.op(
+            "requantise", f"{source}.as_{code.dtype}", [source], self.shape(source), code
+        )
+
+    def wide(self, source: str) -> str:
+        """As int16, exactly: the same scale without a zero."""
+        code = self.code(source)
+        return source if code.dtype == "int16" else self.as_code(source, Code("int16", code.scale))
+
+    def pair(self, kind: str, name: str, first: str, second: str, code: Code) -> str:
+        """add, sub or mul; what is added or multiplied to int16 is int16."""
+        if code.dtype == "int16":
+            first, second = self.wide(first), self.wide(second)
+        shape = np.broadcast_shapes(self.shape(first), self.shape(second))
+        return self.op(kind, name, [first, second], shape, code)
+
+    def slice(self, source: str, axis: int, first: int, count: int, by: int = 1) -> str:
+        """`count` along an axis, `by` apart; everything is the source itself."""
+        shape = self.shape(source)
+        if (first, count) == (0, shape[axis]):
+            return source
+        shape = (*shape[:axis], count, *shape[axis + 1 :])
+        name = f"{source}.from_{first}"
+        return self.same("slice", name, source, shape, axis=axis, first=first, count=count, by=by)
+
+    def concat(self, name: str, sources: Sequence[str], axis: int) -> str:
+        """Tensors of one format along an axis."""
+        if len(sources) == 1:
+            return sources[0]
+        shape = list(self.shape(sources[0]))
+        shape[axis] = sum(self.shape(source)[axis] for source in sources)
+        return self.op("concat", name, sources, shape, self.code(sources[0]), axis=axis)
+
+    def conv(
+        self, name: str, source: str, weight: Array, bias: Array | None, code: Code, **options: Any
+    ) -> str:
+        """Weights `[O, h, w, C]` of float, a scale for each output channel; no padding."""
+        return self._filtered("conv", name, source, weight, bias, code, axis=0, **options)
+
+    def depthwise(
+        self, name: str, source: str, weight: Array, bias: Array | None, code: Code, **options: Any
+    ) -> str:
+        """Weights `[1, h, w, C]` of float."""
+        return self._filtered("depthwise", name, source, weight, bias, code, axis=3, **options)
+
+    def _filtered(
+        self,
+        kind: str,
+        name: str,
+        source: str,
+        weight: Array,
+        bias: Array | None,
+        code: Code,
+        axis: int,
+        **options: Any,
+    ) -> str:
+        count = weight.shape[axis]
+        others = tuple(n for n in range(4) if n != axis)
+        scales = np.maximum(np.abs(weight).max(axis=others), 1e-8).astype(np.float32) / np.float32(
+            127
+        )
+        shaped = scales.reshape([-1 if n == axis else 1 for n in range(4)])
+        codes = np.clip(np.rint(weight / shaped), -127, 127).astype(np.int8)
+        kept = self._kept(f"{name}.weight", codes, tuple(map(float, scales)), axis)
+        product = np.float32(self.code(source).scale) * scales
+        shift = np.zeros(count) if bias is None else bias
+        summed = np.rint(shift / product.astype(np.float64)).astype(np.int32)
+        added = self._kept(f"{name}.bias", summed, tuple(map(float, product)), 0)
+        size = self._extent(source, weight.shape[1:3], options)
+        shape = (1, *size, count)
+        return self.op(kind, name, [source, kept, added], shape, code, **options)
+
+    def _extent(self, source: str, kernel: Sequence[int], options: dict[str, Any]) -> list[int]:
+        stride, dilation = (options.get(n, (1, 1)) for n in ("stride", "dilation"))
+        sizes = zip(self.shape(source)[1:3], kernel, stride, dilation, strict=True)
+        return [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in sizes]
+
+    def _kept(self, name: str, data: Array, scale: tuple[float, ...], axis: int) -> str:
+        made = Tensor(name, data.shape, str(data.dtype), scale, 0, axis, data)
+        assert name not in self.tensors
+        self.tensors[name] = made
+        return name
