@@ -8,11 +8,11 @@ before the start and after the end of an utterance are zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from ...compiler.facts import Facts
+from ...compiler.facts.schedule import Schedule
 from ...compiler.graph import Node
 from .build import ONE, Builder
 from .formats import Code
@@ -35,11 +35,42 @@ class Lowered:
     flags: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Timeline:
+    """Which frames of each value a step makes, by how many it moves on, and which are kept.
+
+    `flagged`: frames may lie outside of the utterance.
+    """
+
+    frames: Mapping[str, Frames]
+    count: Mapping[str, int]
+    buffers: Mapping[str, Frames]
+    flagged: bool = False
+
+
+def scheduled(schedule: Schedule, flagged: bool) -> Timeline:
+    """The timeline of a step of a schedule."""
+    lines = schedule.lines.items()
+    return Timeline(
+        {path: line.demanded(line.start, line.start + line.count) for path, line in lines},
+        {path: line.count for path, line in lines},
+        {buffer.path: buffer.frames for buffer in schedule.buffers},
+        flagged,
+    )
+
+
+def at_once(paths: Iterable[str]) -> Timeline:
+    """One frame of each value and nothing kept: a joint."""
+    frames = dict.fromkeys(paths, (0,))
+    return Timeline(frames, dict.fromkeys(frames, 1), {})
+
+
 @dataclass
 class Lowering:
     """Values as tensors `[1, frames, 1, D]`, planes as `[1, frames, bands, channels]`."""
 
     facts: Facts
+    timeline: Timeline
     weights: Mapping[str, Array]
     codes: Mapping[str, Code]
     build: Builder
@@ -51,12 +82,11 @@ class Lowering:
     # --- frames ---
 
     def frames(self, path: str) -> Frames:
-        line = self.facts.schedule.lines[path]
-        return line.demanded(line.start, line.start + line.count)
+        return self.timeline.frames[path]
 
-    @cached_property
+    @property
     def buffers(self) -> Mapping[str, Frames]:
-        return {b.path: b.frames for b in self.facts.schedule.buffers}
+        return self.timeline.buffers
 
     def source(self, path: str, frame: int) -> tuple[str, int]:
         """Whose frame is meant by a frame of a value, views looked through."""
@@ -101,7 +131,7 @@ class Lowering:
 
     def close(self, path: str) -> None:
         """The same frames one step later go out."""
-        count = self.facts.schedule.lines[path].count
+        count = self.timeline.count[path]
         after = self._picked(path, tuple(frame + count for frame in self.buffers[path]))
         self.build.states[self.kept[path]] = after
         self.build.outputs.append(after)
@@ -130,7 +160,7 @@ class Lowering:
         from .rows import ROWS
 
         tensor = ROWS[node.op](self, node, self.frames(node.path))
-        if node.path in self.buffers:
+        if node.path in self.buffers and self.timeline.flagged:
             tensor = self.flagged(node.path, tensor)
         self.made[node.path] = tensor
 
@@ -149,42 +179,40 @@ def runs(places: Sequence[int]) -> list[tuple[int, int, int]]:
     return found
 
 
-def _ahead(node: Node, frame: int) -> int:
-    return frame + _number(node, "frames")
-
-
 def _number(node: Node, name: str) -> int:
     value = node.attrs[name]
     assert isinstance(value, int)
     return value
 
 
-VIEWED = {
+VIEWED: Mapping[str, Callable[[Node, int], int]] = {
     "delay": lambda node, frame: frame - _number(node, "frames"),
-    "ahead": _ahead,
+    "ahead": lambda node, frame: frame + _number(node, "frames"),
     "stride": lambda node, frame: (frame + 1) * _number(node, "factor") - 1,
     "upsample": lambda node, frame: frame // _number(node, "factor"),
     "dropout": lambda node, frame: frame,
+    "lattice": lambda node, frame: frame,
 }
 """The frame of its input that is a frame of a view."""
 
 
 def lower(
     facts: Facts,
+    timeline: Timeline,
     weights: Mapping[str, Array],
     codes: Mapping[str, Code],
     inputs: Sequence[str],
     outputs: Sequence[str],
     name: str,
 ) -> Lowered:
-    """The frames' program from some values to others; what makes the inputs stays outside."""
-    graph, schedule = facts.graph, facts.schedule
+    """A program from some values to others; what makes the inputs stays outside."""
+    graph = facts.graph
     inside = _between(facts, inputs, outputs)
-    work = Lowering(facts, weights, codes, Builder(name))
+    work = Lowering(facts, timeline, weights, codes, Builder(name))
     for path in inputs:
         shape = (1, len(work.frames(path)), *work.shape(path))
         work.made[path] = work.build.input(path, shape, codes[path])
-    mine = [b.path for b in schedule.buffers if b.path in inside or b.path in inputs]
+    mine = [path for path in timeline.buffers if path in inside or path in inputs]
     for path in mine:
         work.open(path)
     for path in graph.order:
@@ -192,11 +220,10 @@ def lower(
             work.emit(graph[path])
     for path in mine:
         work.close(path)
-    given = [work.made[path] for path in outputs]
-    work.build.outputs[:0] = given
+    work.build.outputs[:0] = [work.made[path] for path in outputs]
     frames = {p: work.frames(p) for p in (*inputs, *outputs)}
     frames |= {flag: work.frames(path) for flag, path in work.flags.items()}
-    count = {p: schedule.lines[work.flags.get(p, p)].count for p in frames}
+    count = {p: timeline.count[work.flags.get(p, p)] for p in frames}
     return Lowered(work.build.program(), frames, count, work.flags)
 
 

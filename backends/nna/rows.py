@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy as np
 from ...compiler.graph import Node
 from .build import SIGMOID, TANH
 from .formats import Code
-from .program import Array
 
 if TYPE_CHECKING:
     from .lower import Frames, Lowering
@@ -70,7 +69,7 @@ def _dense_of_several(work: Lowering, node: Node, frames: Frames) -> str:
 def _convf(work: Lowering, node: Node, frames: Frames) -> str:
     """A window and a kernel over bands: zero bands on both sides, then a plain convolution."""
     weight, across = work.param(node, "weight"), int(str(node.attrs["stride"]))
-    tensor, taps, by, step = _filtered(work, node.inputs[0], frames)
+    tensor, _, by, step = _filtered(work, node.inputs[0], frames)
     _, count, bands, channels = work.build.shape(tensor)
     if weight.shape[1] == 1 and bands == 1 and channels > 1:  # a vector is bands of one channel
         tensor = work.build.same("reshape", f"{tensor}.bands", tensor, (1, count, channels, 1))
@@ -208,5 +207,3 @@ ROWS: Mapping[str, Row] = {
     "flatten": _flatten,
     "concat": _concat,
 }
-
-__all__ = ["ROWS", "Array", "Sequence"]

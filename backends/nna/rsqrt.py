@@ -1,4 +1,7 @@
-"""1 / sqrt(x) of positive codes in fixed point: five steps of Newton and Raphson (TensorFlow Lite)."""
+"""1 / sqrt(x) of positive codes in fixed point: five steps of Newton and Raphson.
+
+As in TensorFlow Lite's kernel for int8.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,58 @@
+"""Who computes what: the accelerator, or the processor beside it, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from ...compiler.diagnostics import AsrcError, diagnostic
+from ...compiler.graph import Graph
+from .lower import VIEWED
+from .rows import ROWS
+
+HOST: Mapping[str, str] = {
+    "input": "it comes from outside",
+    "logmel": "the accelerator has no spectrum; its result is quantised once, and is the input",
+    "cmvn": "it belongs to the features, which are quantised behind it",
+    "embed": "a row of a table is looked up, and is the input",
+    "log_softmax": "the logits are what the accelerator gives; decoding needs their differences",
+}
+"""Operators that stay on the host, with the reason."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """`host` says why of each value that stays there; the others run on the accelerator."""
+
+    graph: Graph
+    host: Mapping[str, str]
+
+    def boundary(self, outputs: Collection[str]) -> tuple[list[str], list[str]]:
+        """What some values need of the host, and what of the accelerator's the host needs."""
+        needed = {*outputs, *self.graph.ancestors(outputs)}
+        mine = {path for path in needed if path not in self.host}
+        into = [p for p in needed if p in self.host and self._read_by(p, mine)]
+        out = [p for p in mine if p in outputs or self._read_by(p, needed - mine)]
+        return sorted(into), sorted(out)
+
+    def _read_by(self, path: str, readers: Collection[str]) -> bool:
+        return any(path in self.graph[reader].inputs for reader in readers)
+
+
+def place(graph: Graph) -> Placement:
+    """Raises AsrcError E0701 for operators that neither side has, each with its place."""
+    host = {node.path: HOST[node.op] for node in graph if node.op in HOST}
+    known = ROWS.keys() | VIEWED.keys() | HOST.keys() | {"window"}
+    unknown = [node for node in graph if node.op not in known]
+    if unknown:
+        raise AsrcError(
+            *(
+                diagnostic(
+                    "E0701",
+                    f"`{node.path}`: the accelerator has no `{node.op}`, and the host may not run it",
+                    node.span,
+                )
+                for node in unknown
+            )
+        )
+    return Placement(graph, host)
