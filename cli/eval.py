@@ -13,7 +13,7 @@ from .transcribe import language_of
 
 if TYPE_CHECKING:
     from ..runtime.decode import ClosedLanguage
-    from ..runtime.recogniser import Recogniser
+    from ..runtime.running import Recognises
     from ..training.manifest import Utterance
     from ..training.scoring import Transcript
 
@@ -44,20 +44,20 @@ def command(
 ) -> None:
     """Score a model: word error rate with 95 % intervals, kinds of error, the worst utterances.
 
-    MODEL is a folder that `asrc train` made. Audio that cannot be used is named and left out.
+    MODEL is what `asrc train` or `asrc compile` made; the latter always runs as a stream. Audio
+    that cannot be used is named and left out.
     """
     if (beam > 1 or sentences) and not stream:
         raise click.UsageError("--beam and --sentences go with --stream")
-    import torch
-
-    from ..runtime.recogniser import read_recogniser
+    from ..runtime.models import read_model
+    from ..runtime.threads import use_threads
     from ..training.manifest import read_manifest
     from ..training.scoring import report
     from ..training.scoring_page import write_page
     from ..training.scoring_text import as_json, as_text
 
-    torch.set_num_threads(threads)
-    recogniser = read_recogniser(model)
+    use_threads(threads)
+    recogniser = read_model(model)
     utterances = read_manifest(manifest)
     scorer = language_of(recogniser, sentences)
     found = report(_transcripts(recogniser, utterances, by, beam if stream else 0, scorer))
@@ -70,20 +70,21 @@ def command(
 
 
 def _transcripts(
-    recogniser: Recogniser,
+    recogniser: Recognises,
     utterances: list[Utterance],
     by: tuple[str, ...],
     beam: int,
     scorer: ClosedLanguage | None,
 ) -> Iterable[Transcript]:
     """Everything that could be recognised; with a beam, as a stream."""
+    from ..runtime.recogniser import Recogniser
     from ..training.cache import AudioCache
     from ..training.recognise import Recognised, recognise, recognise_as_stream
     from ..training.scoring import Transcript
 
     cache = AudioCache(recogniser.rate, channels=recogniser.channels)
-    if beam:
-        heard = recognise_as_stream(recogniser, utterances, cache, beam=beam, scorer=scorer)
+    if beam or not isinstance(recogniser, Recogniser):
+        heard = recognise_as_stream(recogniser, utterances, cache, beam=max(beam, 1), scorer=scorer)
     else:
         heard = recognise(recogniser.lowered, recogniser.vocabulary, utterances, cache)
     for one in heard:

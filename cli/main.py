@@ -17,6 +17,7 @@ from .terminal import show_diagnostics
 
 COMMANDS = (
     "check",
+    "compile",
     "completion",
     "convert",
     "corpora",

@@ -14,7 +14,7 @@ from .terminal import common, look, show_diagnostics, show_json, show_table, sho
 if TYPE_CHECKING:
     from ..runtime.decode import ClosedLanguage
     from ..runtime.listener import Listener
-    from ..runtime.recogniser import Recogniser
+    from ..runtime.running import Recognises
     from ..runtime.samples import Samples
 
 PATH = click.Path(path_type=Path)
@@ -46,7 +46,7 @@ def command(
 ) -> None:
     """Recognise audio files, raw 16-bit samples on stdin (`-`), or a microphone.
 
-    MODEL is a folder that `asrc train` made. Files are read in blocks and recognised as a stream;
+    MODEL is what `asrc train` or `asrc compile` made. Files are read in blocks, as a stream;
     latency has two parts, shown apart: look-ahead, which the model's structure demands, and
     computing, which this machine takes.
 
@@ -55,13 +55,12 @@ def command(
     """
     if bool(audio) == microphone:
         raise click.UsageError("name audio files, `-` for stdin, or --microphone")
-    import torch
-
     from ..runtime.listener import Listener
-    from ..runtime.recogniser import read_recogniser
+    from ..runtime.models import read_model
+    from ..runtime.threads import use_threads
 
-    torch.set_num_threads(threads)
-    recogniser = read_recogniser(model)
+    use_threads(threads)
+    recogniser = read_model(model)
     scorer = language_of(recogniser, sentences)
     listener = Listener(recogniser, beam=max(beam, nbest), scorer=scorer)
     sources = _sources(recogniser, audio, microphone)
@@ -71,7 +70,7 @@ def command(
     click.get_current_context().exit(1 if failed else 0)
 
 
-def language_of(recogniser: Recogniser, sentences: Path | None) -> ClosedLanguage | None:
+def language_of(recogniser: Recognises, sentences: Path | None) -> ClosedLanguage | None:
     """What may be heard, if that is restricted."""
     if sentences is None:
         return None
@@ -81,7 +80,7 @@ def language_of(recogniser: Recogniser, sentences: Path | None) -> ClosedLanguag
 
 
 def _sources(
-    recogniser: Recogniser, audio: tuple[str, ...], microphone: bool
+    recogniser: Recognises, audio: tuple[str, ...], microphone: bool
 ) -> Iterator[tuple[str, Iterable[Samples]]]:
     from ..runtime.audio import stream_audio
     from ..runtime.live import microphone_blocks, pcm_blocks

@@ -10,12 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..backends.torch.session import Session
 from ..backends.torch.streams import Block
 from .decode import BeamDecoder, GreedyDecoder, Hypothesis, Scorer
-from .recogniser import Recogniser
+from .running import Recognises
 from .samples import Samples
-from .transducer import LoweredTransducer, clock_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +49,17 @@ class Listener:
 
     def __init__(
         self,
-        recogniser: Recogniser,
+        recogniser: Recognises,
         *,
         beam: int = 1,
         max_symbols: int = 10,
         scorer: Scorer[Any] | None = None,
     ) -> None:
         self.recogniser = recogniser
-        self.roles = recogniser.roles
-        self.session = Session(recogniser.lowered)
+        self.running = recogniser.run()
         self.effort = Effort()
-        clock = clock_of(recogniser.facts, self._path())
-        self.lookahead: Fraction = Fraction(clock.lookahead)
-        model = LoweredTransducer(recogniser.lowered)
+        self.lookahead: Fraction = Fraction(self.running.clock.lookahead)
+        model, clock = self.running.model, self.running.clock
         self.greedy = self.search = None
         if beam == 1 and scorer is None:
             self.greedy = GreedyDecoder(model, clock=clock, max_symbols=max_symbols)
@@ -72,29 +68,25 @@ class Listener:
                 model, clock=clock, beam=beam, max_symbols=max_symbols, scorer=scorer
             )
 
-    def _path(self) -> str:
-        ports = self.recogniser.lowered.parts["frames"].outputs
-        return next(p.path for p in ports if p.name == self.roles.frames[0])
-
     def push(self, samples: Samples) -> Heard:
         """Some more audio, `[samples]` or `[channels, samples]`, of any length."""
         start = perf_counter()
         audio = torch.from_numpy(samples)
         audio = audio.view(1, -1, 1) if audio.ndim == 1 else audio.T.unsqueeze(0)
-        self._decode(self.session.push({self.roles.audio: audio}))
+        self._decode(self.running.steps.push({self.running.audio: audio}))
         self._note(samples.shape[-1], perf_counter() - start)
         return self.heard()
 
     def finish(self) -> Heard:
         """The stream has ended: what look-ahead still owes is decoded."""
         start = perf_counter()
-        self._decode(self.session.finish())
+        self._decode(self.running.steps.finish())
         self._note(0, perf_counter() - start)
         return self.heard()
 
     def restart(self) -> None:
         """A new utterance begins."""
-        self.session.restart()
+        self.running.steps.restart()
         (self.greedy or self._search).reset()
 
     @property
@@ -108,9 +100,9 @@ class Listener:
         self.effort.longest = max(self.effort.longest, seconds)
 
     def _decode(self, blocks: dict[str, Block]) -> None:
-        chosen = [blocks[name] for name in self.roles.frames]
+        chosen = [blocks[name] for name in self.running.frames]
         frames: dict[str, Tensor] = {
-            name: block.data for name, block in zip(self.roles.frames, chosen, strict=True)
+            name: block.data for name, block in zip(self.running.frames, chosen, strict=True)
         }
         if not chosen[0].data.shape[1]:
             return

@@ -11,13 +11,15 @@ from typing import Any
 import torch
 
 from ..backends.torch.lowered import Lowered
+from ..backends.torch.session import Session
 from ..backends.torch.weights import load_weights, read_tensors, write_tensors
 from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.facts import Facts
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
 from ..compiler.types import Stream, base_clock
-from .transducer import Roles, find_roles
+from .running import Running
+from .transducer import LoweredTransducer, Roles, clock_of, find_roles
 from .vocabulary import Vocabulary, load_vocabulary
 
 FORMAT = 1
@@ -56,6 +58,14 @@ class Recogniser:
     @property
     def channels(self) -> int:
         return self.facts.types[self.roles.audio].size
+
+    def run(self) -> Running:
+        """One stream in float."""
+        roles, model = self.roles, LoweredTransducer(self.lowered)
+        ports = self.lowered.parts["frames"].outputs
+        path = next(port.path for port in ports if port.name == roles.frames[0])
+        clock = clock_of(self.facts, path)
+        return Running(Session(self.lowered), model, roles.audio, roles.frames, clock)
 
 
 def sample_rate(facts: Facts, path: str) -> int:

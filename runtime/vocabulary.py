@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..compiler.diagnostics import AsrcError
-from ..compiler.files import read_bytes, write_bytes, write_text
+from ..compiler.files import read_bytes, write_bytes
 from .pieces import load_pieces, train_pieces, vocabulary_error
 
 START = "<s>"
@@ -34,6 +34,10 @@ class Vocabulary(Protocol):
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of labels; 0 is skipped. Raises AsrcError E1004 for other numbers."""
+        ...
+
+    def data(self) -> bytes:
+        """What a file of it holds, for `parse_vocabulary`."""
         ...
 
     def save(self, path: Path | str) -> None:
@@ -64,9 +68,9 @@ class _Listed:
     def _spelled(self, ids: Iterable[int]) -> list[str]:
         return [self.labels[label] for label in _labels_only(ids, self.size)]
 
-    def _write(self, path: Path | str, kind: str) -> None:
+    def _record(self, kind: str) -> bytes:
         record = {"format": _FORMAT, "kind": kind, "labels": self.labels}
-        write_text(Path(path), json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+        return (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode()
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,11 @@ class CharacterVocabulary(_Listed):
     def decode(self, ids: Iterable[int]) -> str:
         return "".join(self._spelled(ids))
 
+    def data(self) -> bytes:
+        return self._record("characters")
+
     def save(self, path: Path | str) -> None:
-        self._write(path, "characters")
+        write_bytes(Path(path), self.data())
 
 
 @dataclass(frozen=True)
@@ -93,8 +100,11 @@ class WordVocabulary(_Listed):
     def decode(self, ids: Iterable[int]) -> str:
         return " ".join(self._spelled(ids))
 
+    def data(self) -> bytes:
+        return self._record("words")
+
     def save(self, path: Path | str) -> None:
-        self._write(path, "words")
+        write_bytes(Path(path), self.data())
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,9 @@ class PieceVocabulary:
 
     def decode(self, ids: Iterable[int]) -> str:
         return str(self._processor.decode(_labels_only(ids, self.size)))
+
+    def data(self) -> bytes:
+        return self.model
 
     def save(self, path: Path | str) -> None:
         write_bytes(Path(path), self.model)
@@ -161,7 +174,11 @@ def load_vocabulary(path: Path | str) -> Vocabulary:
 
     Raises AsrcError E0008 where the file cannot be read and E1004 where it is neither.
     """
-    data = read_bytes(Path(path))
+    return parse_vocabulary(read_bytes(Path(path)), str(path))
+
+
+def parse_vocabulary(data: bytes, path: str) -> Vocabulary:
+    """As `load_vocabulary`, of a file's content; `path` is for messages."""
     if not data.startswith(b"{"):
         load_pieces(data, f"`{path}`")
         return PieceVocabulary(data)

@@ -13,7 +13,7 @@ from ..backends.torch.lowered import Lowered
 from ..compiler.diagnostics import AsrcError
 from ..runtime.decode import GreedyDecoder, Scorer, Token
 from ..runtime.listener import Listener
-from ..runtime.recogniser import Recogniser
+from ..runtime.running import Recognises
 from ..runtime.transducer import LoweredTransducer, clock_of
 from ..runtime.vocabulary import Vocabulary
 from .batches import Batching, epoch_batches
@@ -85,12 +85,15 @@ class _Silent:
     def decode(self, ids: Iterable[int]) -> str:
         return self.vocabulary.decode(ids)
 
+    def data(self) -> bytes:
+        return self.vocabulary.data()
+
     def save(self, path: Path | str) -> None:
         self.vocabulary.save(path)
 
 
 def recognise_as_stream(
-    recogniser: Recogniser,
+    recogniser: Recognises,
     utterances: Sequence[Utterance],
     cache: AudioCache,
     *,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .kernels import run
-from .program import Array, Program
+from .kernels import Kernel, Site, kernel
+from .program import Array, Op, Program
 from .recipes import recipe_of
 
 
@@ -17,9 +17,13 @@ class Executor:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.values: dict[str, Array] = {}
-        self._recipes = [recipe_of(program, op) for op in program.ops]
+        self._kernels = [self._kernel(op) for op in program.ops]
         self._constants = {t.name: t.data for t in program.tensors.values() if t.data is not None}
         self.reset()
+
+    def _kernel(self, op: Op) -> Kernel:
+        tensors, output = self.program.of(op)
+        return kernel(Site(op.kind, tensors, output, recipe_of(self.program, op), op.options))
 
     def reset(self) -> None:
         """States stand for zero again."""
@@ -29,10 +33,8 @@ class Executor:
     def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs of one step, by name; states go on. Raises ValueError for what does not fit."""
         values = {**self._constants, **self.states, **self._checked(inputs)}
-        for op, recipe in zip(self.program.ops, self._recipes, strict=True):
-            tensors, output = self.program.of(op)
-            codes = [values[name] for name in op.inputs]
-            values[op.output] = run(op.kind, codes, tensors, output, recipe, op.options)
+        for op, run in zip(self.program.ops, self._kernels, strict=True):
+            values[op.output] = run([values[name] for name in op.inputs])
         self.values = values
         self.states = {state: values[after] for state, after in self.program.states.items()}
         return {name: values[name] for name in self.program.outputs}

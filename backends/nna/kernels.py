@@ -1,12 +1,13 @@
 """What operators compute, in NumPy, to the last bit.
 
 Reference: TensorFlow Lite's reference kernels as LiteRT 2.3 has them, with double rounding. Sums of
-products are taken in float64, which holds them exactly.
+products are taken in floating point that holds them exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -17,207 +18,214 @@ from .recipes import Recipe, Scaled, Softmax, Sum, Table
 from .rsqrt import rsqrt
 from .softmax import softmax
 
-Kernel = Callable[[Sequence[Array], Sequence[Tensor], Tensor, Recipe, Mapping[str, Any]], Array]
-"""Codes in, their tensors, the output's tensor, the recipe, the options; codes out."""
+Kernel = Callable[[Sequence[Array]], Array]
+"""Codes in, codes out; what is constant has been prepared."""
 
 
-def run(
-    kind: str,
-    codes: Sequence[Array],
-    tensors: Sequence[Tensor],
-    output: Tensor,
-    recipe: Recipe,
-    options: Mapping[str, Any],
-) -> Array:
-    """The codes of an operator's output."""
-    found = KERNELS[kind](codes, tensors, output, recipe, options)
-    return found.reshape(output.shape)
+@dataclass(frozen=True)
+class Site:
+    """An operator in its program: the tensors that it reads, the one it makes, its recipe."""
+
+    kind: str
+    tensors: Sequence[Tensor]
+    output: Tensor
+    recipe: Recipe
+    options: Mapping[str, Any]
+
+    def constant(self, place: int) -> Array:
+        """Raises ValueError where an input is not constant."""
+        data = self.tensors[place].data
+        if data is None:
+            raise ValueError(f"`{self.output.name}`: {self.kind} takes constant weights")
+        return data
 
 
-def saturated(x: Array, output: Tensor) -> Array:
+def kernel(site: Site) -> Kernel:
+    """An operator, ready to run: its output has the output's shape."""
+    run, shape = KERNELS[site.kind](site), site.output.shape
+    return lambda codes: run(codes).reshape(shape)
+
+
+# --- accumulators ---
+
+
+def _saturated(x: Array, output: Tensor) -> Array:
     """Accumulators at the output's scale, its zero added."""
-    return np.clip(x + output.zero, *output.limits).astype(output.dtype)
+    low, high = output.limits
+    return np.minimum(np.maximum(x + output.zero, low), high).astype(output.dtype)
 
 
-def centred(codes: Array, tensor: Tensor) -> Array:
-    return codes.astype(np.int64) - tensor.zero
-
-
-def scaled(x: Array, recipe: Recipe) -> Array:
+def _scaling(recipe: Recipe) -> Callable[[Array], Array]:
     """`[..., channels]`, each channel by its own factor, or all by one."""
     by = cast("Scaled", recipe).by
     if len(by) == 1:
-        return by[0](x)
+        return by[0]
     multipliers, shifts = np.array([(one.multiplier, one.shift) for one in by], np.int64).T
-    return multiply(x, multipliers, shifts)
+    return lambda x: multiply(x, multipliers, shifts)
 
 
-def _conv(
-    codes: Sequence[Array],
-    tensors: Sequence[Tensor],
-    output: Tensor,
-    recipe: Recipe,
-    options: Mapping[str, Any],
-) -> Array:
+def _centred(codes: Array, tensor: Tensor) -> Array:
+    return codes.astype(np.int64) - tensor.zero
+
+
+# --- sums of products ---
+
+
+def _exact(depth: int) -> type[np.floating[Any]]:
+    """A float that holds every sum of so many products of codes (24 bits and 53)."""
+    return np.float32 if depth * 128 * 128 <= 1 << 24 else np.float64
+
+
+def _conv(site: Site) -> Kernel:
     """`[1, H, W, C]` with `[O, h, w, C]` and a bias `[O]`, no padding."""
-    windows = _windows(centred(codes[0], tensors[0]), codes[1].shape[1:3], options)
-    weights = codes[1].transpose(3, 1, 2, 0).reshape(-1, len(codes[1]))
-    flat = windows.reshape(*windows.shape[:2], -1)
-    return saturated(scaled(_whole(flat @ weights.astype(np.float64)) + codes[2], recipe), output)
+    weight, kind = site.constant(1), _exact(site.constant(1)[0].size)
+    flat = np.ascontiguousarray(weight.transpose(3, 1, 2, 0).reshape(-1, len(weight)).astype(kind))
+    bias = site.constant(2) - site.tensors[0].zero * weight.sum((1, 2, 3), np.int64)
+    windows, scaling = _windows(site, kind), _scaling(site.recipe)
+
+    def run(codes: Sequence[Array]) -> Array:
+        sums = windows(codes[0]).reshape(-1, len(flat)) @ flat
+        return _saturated(scaling(np.rint(sums).astype(np.int64) + bias), site.output)
+
+    return run
 
 
-def _depthwise(
-    codes: Sequence[Array],
-    tensors: Sequence[Tensor],
-    output: Tensor,
-    recipe: Recipe,
-    options: Mapping[str, Any],
-) -> Array:
+def _depthwise(site: Site) -> Kernel:
     """`[1, H, W, C]` with `[1, h, w, C]` and a bias `[C]`, no padding."""
-    windows = _windows(centred(codes[0], tensors[0]), codes[1].shape[1:3], options)
-    sums = np.einsum("hwcij,ijc->hwc", windows, codes[1][0].astype(np.float64))
-    return saturated(scaled(_whole(sums) + codes[2], recipe), output)
+    weight = site.constant(1)[0].transpose(2, 0, 1).astype(np.float64)
+    bias = site.constant(2) - site.tensors[0].zero * site.constant(1).sum((0, 1, 2), np.int64)
+    windows, scaling = _windows(site, np.float64), _scaling(site.recipe)
+
+    def run(codes: Sequence[Array]) -> Array:
+        sums = (windows(codes[0]) * weight).sum((-2, -1))
+        return _saturated(scaling(np.rint(sums).astype(np.int64) + bias), site.output)
+
+    return run
 
 
-def _windows(x: Array, size: tuple[int, ...], options: Mapping[str, Any]) -> Array:
-    """`[H', W', C, h, w]` in float64."""
-    (down, across), (row, column) = options.get("stride", (1, 1)), options.get("dilation", (1, 1))
+def _windows(site: Site, kind: type[np.floating[Any]]) -> Callable[[Array], Array]:
+    """`[H', W', C, h, w]`; the zero point is part of the bias."""
+    size = site.tensors[1].shape[1:3]
+    (down, across), (row, column) = (site.options.get(n, (1, 1)) for n in ("stride", "dilation"))
     extent = (row * (size[0] - 1) + 1, column * (size[1] - 1) + 1)
-    views = np.lib.stride_tricks.sliding_window_view(x[0].astype(np.float64), extent, (0, 1))
-    return views[::down, ::across, :, ::row, ::column]
+
+    def run(codes: Array) -> Array:
+        x = codes[0].astype(kind)
+        if extent == (1, 1):
+            return x[::down, ::across, :, None, None]
+        views = np.lib.stride_tricks.sliding_window_view(x, extent, (0, 1))
+        return views[::down, ::across, :, ::row, ::column]
+
+    return run
 
 
-def _whole(sums: Array) -> Array:
-    return np.rint(sums).astype(np.int64)
-
-
-def _matmul(
-    codes: Sequence[Array],
-    tensors: Sequence[Tensor],
-    output: Tensor,
-    recipe: Recipe,
-    options: Mapping[str, Any],
-) -> Array:
+def _matmul(site: Site) -> Kernel:
     """`[..., n, k]` times `[..., k, m]`, or `[..., m, k]` where it is `turned`."""
-    first, second = (centred(c, t).astype(np.float64) for c, t in zip(codes, tensors, strict=True))
-    if options.get("turned"):
-        second = second.swapaxes(-1, -2)
-    return saturated(scaled(_whole(first @ second), recipe), output)
+    scaling, turned = _scaling(site.recipe), bool(site.options.get("turned"))
+
+    def run(codes: Sequence[Array]) -> Array:
+        pairs = zip(codes, site.tensors, strict=True)
+        first, second = (_centred(c, t).astype(np.float64) for c, t in pairs)
+        product = first @ (second.swapaxes(-1, -2) if turned else second)
+        return _saturated(scaling(np.rint(product).astype(np.int64)), site.output)
+
+    return run
 
 
-def _sum(sign: int) -> Kernel:
-    def added(
-        codes: Sequence[Array],
-        tensors: Sequence[Tensor],
-        output: Tensor,
-        recipe: Recipe,
-        options: Mapping[str, Any],
-    ) -> Array:
-        by = cast("Sum", recipe)
-        first, second = (
-            factor(centred(c, t) << by.left)
-            for c, t, factor in zip(codes, tensors, (by.first, by.second), strict=True)
-        )
-        return saturated(by.out(first + sign * second), output)
-
-    return added
+# --- one code at a time ---
 
 
-def _mul(
-    codes: Sequence[Array],
-    tensors: Sequence[Tensor],
-    output: Tensor,
-    recipe: Recipe,
-    options: Mapping[str, Any],
-) -> Array:
-    first, second = (centred(c, t) for c, t in zip(codes, tensors, strict=True))
-    return saturated(scaled(first * second, recipe), output)
+def _sum(site: Site) -> Kernel:
+    by, sign = cast("Sum", site.recipe), 1 if site.kind == "add" else -1
+
+    def run(codes: Sequence[Array]) -> Array:
+        pairs = zip(codes, site.tensors, (by.first, by.second), strict=True)
+        first, second = (factor(_centred(c, t) << by.left) for c, t, factor in pairs)
+        return _saturated(by.out(first + sign * second), site.output)
+
+    return run
 
 
-def _requantised(
-    codes: Sequence[Array],
-    tensors: Sequence[Tensor],
-    output: Tensor,
-    recipe: Recipe,
-    options: Mapping[str, Any],
-) -> Array:
-    return saturated(scaled(centred(codes[0], tensors[0]), recipe), output)
+def _mul(site: Site) -> Kernel:
+    scaling = _scaling(site.recipe)
+
+    def run(codes: Sequence[Array]) -> Array:
+        first, second = (_centred(c, t) for c, t in zip(codes, site.tensors, strict=True))
+        return _saturated(scaling(first * second), site.output)
+
+    return run
 
 
-def _table(
-    codes: Sequence[Array],
-    tensors: Sequence[Tensor],
-    output: Tensor,
-    recipe: Recipe,
-    options: Mapping[str, Any],
-) -> Array:
-    table = np.array(cast("Table", recipe).codes, np.int8)
-    return table[codes[0].astype(np.int64) + 128]
+def _requantise(site: Site) -> Kernel:
+    scaling, (tensor,) = _scaling(site.recipe), site.tensors
+    return lambda codes: _saturated(scaling(_centred(codes[0], tensor)), site.output)
 
 
-def _softmax(
-    codes: Sequence[Array],
-    tensors: Sequence[Tensor],
-    output: Tensor,
-    recipe: Recipe,
-    options: Mapping[str, Any],
-) -> Array:
-    by = cast("Softmax", recipe)
-    return softmax(codes[0].astype(np.int64), by.by, by.least).astype(np.int8)
+def _table(site: Site) -> Kernel:
+    return _looked_up(np.array(cast("Table", site.recipe).codes, np.int8))
 
 
-def _mean(
-    codes: Sequence[Array],
-    tensors: Sequence[Tensor],
-    output: Tensor,
-    recipe: Recipe,
-    options: Mapping[str, Any],
-) -> Array:
-    sums = centred(codes[0], tensors[0]).sum(axis=tuple(options["axes"]), keepdims=True)
-    return saturated(scaled(sums, recipe), output)
+def _looked_up(table: Array) -> Kernel:
+    """By the bytes of codes: from 0 to 127, then from -128 to -1."""
+    turned = np.roll(table, 128)
+    return lambda codes: turned[codes[0].view(np.uint8)]
 
 
-def _root(
-    codes: Sequence[Array],
-    tensors: Sequence[Tensor],
-    output: Tensor,
-    recipe: Recipe,
-    options: Mapping[str, Any],
-) -> Array:
-    (by,) = cast("Scaled", recipe).by
-    return rsqrt(centred(codes[0], tensors[0]), by, output).astype(output.dtype)
+def _mean(site: Site) -> Kernel:
+    scaling, (tensor,) = _scaling(site.recipe), site.tensors
+    axes = tuple(site.options["axes"])
+    return lambda codes: _saturated(scaling(_centred(codes[0], tensor).sum(axes)), site.output)
 
 
-def _moved(move: Callable[[Sequence[Array], Mapping[str, Any]], Array]) -> Kernel:
-    return lambda codes, tensors, output, recipe, options: move(codes, options)
+def _rsqrt(site: Site) -> Kernel:
+    (by,), (tensor,) = cast("Scaled", site.recipe).by, site.tensors
+    return _looked_up(rsqrt(np.arange(-128, 128) - tensor.zero, by, site.output).astype(np.int8))
 
 
-def _sliced(codes: Sequence[Array], options: Mapping[str, Any]) -> Array:
+def _softmax(site: Site) -> Kernel:
+    by = cast("Softmax", site.recipe)
+    return lambda codes: softmax(codes[0].astype(np.int64), by.by, by.least).astype(np.int8)
+
+
+# --- codes that only move ---
+
+
+def _concat(site: Site) -> Kernel:
+    axis = site.options["axis"]
+    return lambda codes: np.concatenate(codes, axis)
+
+
+def _slice(site: Site) -> Kernel:
     """Along one axis, from `first` on, `count` codes, every `by`-th."""
-    index = [slice(None)] * codes[0].ndim
-    first, count, by = options["first"], options["count"], options.get("by", 1)
-    index[options["axis"]] = slice(first, first + (count - 1) * by + 1, by)
-    return codes[0][tuple(index)]
+    index = [slice(None)] * len(site.tensors[0].shape)
+    first, count, by = site.options["first"], site.options["count"], site.options.get("by", 1)
+    index[site.options["axis"]] = slice(first, first + (count - 1) * by + 1, by)
+    return lambda codes: codes[0][tuple(index)]
 
 
-KERNELS: Mapping[str, Kernel] = {
+def _transpose(site: Site) -> Kernel:
+    order = site.options["order"]
+    return lambda codes: codes[0].transpose(order)
+
+
+KERNELS: Mapping[str, Callable[[Site], Kernel]] = {
     "conv": _conv,
     "depthwise": _depthwise,
     "matmul": _matmul,
-    "add": _sum(1),
-    "sub": _sum(-1),
+    "add": _sum,
+    "sub": _sum,
     "mul": _mul,
-    "requantise": _requantised,
+    "requantise": _requantise,
     "sigmoid": _table,
     "tanh": _table,
     "softmax": _softmax,
     "mean": _mean,
-    "rsqrt": _root,
-    "maximum": _moved(lambda codes, options: np.maximum(codes[0], codes[1])),
-    "minimum": _moved(lambda codes, options: np.minimum(codes[0], codes[1])),
-    "concat": _moved(lambda codes, options: np.concatenate(codes, options["axis"])),
-    "slice": _moved(_sliced),
-    "reshape": _moved(lambda codes, options: codes[0]),
-    "transpose": _moved(lambda codes, options: codes[0].transpose(options["order"])),
+    "rsqrt": _rsqrt,
+    "maximum": lambda site: lambda codes: np.maximum(codes[0], codes[1]),
+    "minimum": lambda site: lambda codes: np.minimum(codes[0], codes[1]),
+    "concat": _concat,
+    "slice": _slice,
+    "reshape": lambda site: lambda codes: codes[0],
+    "transpose": _transpose,
 }
 """A row for each recipe."""

@@ -48,7 +48,7 @@ class Timeline:
     flagged: bool = False
 
 
-def scheduled(schedule: Schedule, flagged: bool) -> Timeline:
+def scheduled(schedule: Schedule, flagged: bool = False) -> Timeline:
     """The timeline of a step of a schedule."""
     lines = schedule.lines.items()
     return Timeline(

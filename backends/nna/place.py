@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from ...compiler.diagnostics import AsrcError, diagnostic
-from ...compiler.graph import Graph
+from ...compiler.diagnostics import AsrcError, Diagnostic, diagnostic
+from ...compiler.graph import Graph, Node
 from .lower import VIEWED
 from .rows import ROWS
 
@@ -45,14 +45,10 @@ def place(graph: Graph) -> Placement:
     known = ROWS.keys() | VIEWED.keys() | HOST.keys() | {"window"}
     unknown = [node for node in graph if node.op not in known]
     if unknown:
-        raise AsrcError(
-            *(
-                diagnostic(
-                    "E0701",
-                    f"`{node.path}`: the accelerator has no `{node.op}`, and the host may not run it",
-                    node.span,
-                )
-                for node in unknown
-            )
-        )
+        raise AsrcError(*map(_nowhere, unknown))
     return Placement(graph, host)
+
+
+def _nowhere(node: Node) -> Diagnostic:
+    message = f"`{node.path}`: the accelerator has no `{node.op}`, and the host does not run it"
+    return diagnostic("E0701", message, node.span)

@@ -85,6 +85,12 @@ class Program:
         if missing := {*self.outputs, *self.states.values()} - known:
             raise ValueError(f"nothing makes {sorted(missing)}")
 
+    def figures(self) -> dict[str, int]:
+        """Operators, bytes of weights and of state."""
+        weights = [t.bytes for t in self.tensors.values() if t.data is not None]
+        state = [self.tensors[name].bytes for name in self.states]
+        return {"operators": len(self.ops), "weights": sum(weights), "state": sum(state)}
+
     def of(self, op: Op) -> tuple[list[Tensor], Tensor]:
         """The tensors that an operator reads, and the one that it makes."""
         return [self.tensors[name] for name in op.inputs], self.tensors[op.output]

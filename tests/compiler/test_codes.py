@@ -24,6 +24,7 @@ ORDINARY = {
     "E0003": "tests/dsl/test_parse.py::test_large_files",
     "E0008": "tests/dsl/test_parse.py::test_files_that_cannot_be_read",
     "E0010": "tests/compiler/test_manager.py::test_other_files_are_no_reproducers",
+    "E0701": "tests/backends/nna/test_place.py::test_what_neither_side_has",
     "E0801": "tests/compiler/test_manager.py::test_a_broken_promise_is_blamed_on_the_pass",
     "E0802": "tests/compiler/test_manager.py::test_order",
     "E0999": "tests/compiler/test_manager.py::test_a_crash_leaves_a_reproducer",
@@ -36,6 +37,9 @@ ORDINARY = {
     "E1007": "tests/training/test_checkpoint.py::test_a_full_disk",
     "E1008": "tests/training/test_batches.py::test_options_that_cannot_be",
     "E1009": "tests/training/test_trainer.py::test_divergence",
+    "E1201": "tests/compiler/test_artefact.py::test_every_flipped_byte_is_found",
+    "E1202": "tests/compiler/test_artefact.py::test_other_versions",
+    "E1203": "tests/runtime/test_compiled.py::test_without_the_extra",
     "E1101": "tests/cli/test_verify.py::test_a_broken_contract",
     "E1102": "tests/cli/test_verify.py::test_without_pytorch",
 }

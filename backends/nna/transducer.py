@@ -1,0 +1,111 @@
+"""A transducer as three integer programs: encoder step, predictor step, joint.
+
+Its host boundary: quantised features in, a row of the embedding table in, logits out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...compiler.diagnostics import AsrcError, diagnostic
+from ...compiler.facts import Facts
+from ...compiler.graph import Graph
+from .calibrate import of_norms, ranges_of
+from .formats import Code, choose
+from .lower import Lowered, at_once, lower, scheduled
+from .place import Placement, place
+from .program import Array, Tensor, quantised
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Values of a transducer's graph: what the joint reads of frames and of labels, its head."""
+
+    frames: str
+    labels: str
+    head: str
+
+
+@dataclass(frozen=True)
+class Programs:
+    """features  the value that the encoder reads, made by the host
+    row       the value that the predictor reads, a row of `table`, `[labels, D]` codes
+    """
+
+    encoder: Lowered
+    predictor: Lowered
+    joint: Lowered
+    features: str
+    row: str
+    table: Array
+    placement: Placement
+
+
+def compile_transducer(
+    facts: Facts,
+    ends: Ends,
+    weights: Mapping[str, Array],
+    utterances: Iterable[Mapping[str, Array]],
+) -> Programs:
+    """Programs in int8 with int16 accumulators, ranges taken from the utterances.
+
+    `weights` are float, by the names of the facts; `utterances` are inputs by path. Raises
+    AsrcError E0701 for what has no place, E0303 or E0404 where the model cannot be streamed.
+    """
+    graph = facts.graph
+    placement = place(graph)
+    (features,), _ = _only(placement, ends.frames)
+    (row,), _ = _only(placement, ends.labels)
+    ranges = ranges_of(facts, weights, utterances)
+    codes = choose(graph, ranges, {}) | of_norms(graph, ranges)
+    logits = _before_host(placement, ends.head)
+    inside = {logits, *graph.ancestors([logits])} - graph.ancestors([ends.frames, ends.labels])
+    joint = at_once({*inside, ends.frames, ends.labels})
+    of_frames, of_labels = scheduled(facts.schedule, True), scheduled(facts.label_schedule)
+    return Programs(
+        lower(facts, of_frames, weights, codes, [features], [ends.frames], "encoder"),
+        lower(facts, of_labels, weights, codes, [row], [ends.labels], "predictor"),
+        lower(facts, joint, weights, codes, [ends.frames, ends.labels], [logits], "joint"),
+        features,
+        row,
+        quantised(weights[f"{_table(graph, row)}.weight"], _tensor(codes[row])),
+        placement,
+    )
+
+
+def front_end(graph: Graph, features: str) -> Graph:
+    """What the host makes of audio."""
+    return replace(graph, outputs={"features": features}, losses={}, budgets=())
+
+
+def _only(placement: Placement, end: str) -> tuple[list[str], list[str]]:
+    into, out = placement.boundary([end])
+    if len(into) != 1:
+        message = f"`{end}` is made of {len(into)} values of the host, it must be one"
+        raise AsrcError(diagnostic("E0701", message, placement.graph[end].span))
+    return into, out
+
+
+def _before_host(placement: Placement, head: str) -> str:
+    """The accelerator's last value on the way to a head."""
+    while head in placement.host:
+        (head,) = placement.graph[head].inputs
+    return head
+
+
+def _table(graph: Graph, row: str) -> str:
+    """Whose table an embedding is: applications of one instance share it."""
+    return graph[row].owner or row
+
+
+def _tensor(code: Code) -> Tensor:
+    return Tensor("", (), code.dtype, code.scale, code.zero)
+
+
+def codes_of(features: Array, lowered: Lowered, path: str) -> Array:
+    """Quantised frames `[n, D]` of an input, as `[1, n, 1, D]`."""
+    tensor = lowered.program.tensors[path]
+    return quantised(np.asarray(features)[None, :, None], tensor)

@@ -1,0 +1,74 @@
+"""`asrc compile`: a trained model as one file for a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .terminal import common, look, show_json, show_table, show_text
+
+if TYPE_CHECKING:
+    from ..runtime.recogniser import Recogniser
+    from ..runtime.samples import Samples
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("compile")
+@click.argument("model", type=PATH)
+@click.option("--target", type=click.Choice(["nna"]), required=True, help="What to compile for.")
+@click.option("--calibrate", type=PATH, required=True, help="A manifest to take ranges from.")
+@click.option("--utterances", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--out", type=PATH, required=True, help="The artefact, such as model.asrc.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@common
+def command(
+    model: Path, target: str, calibrate: Path, utterances: int, out: Path, threads: int
+) -> None:
+    """Compile a trained transducer for an accelerator: integer programs in one file.
+
+    MODEL is a folder that `asrc train` made. Weights and activations become int8, accumulators
+    int16; ranges come from real audio, --utterances of the manifest at equal distances. What stays
+    on the host is listed with the reason. `asrc transcribe` and `asrc eval` take the file.
+    """
+    from ..runtime.calibration import graph_inputs
+    from ..runtime.compiled import compiled, read_compiled, write_compiled
+    from ..runtime.recogniser import read_recogniser
+    from ..runtime.threads import use_threads
+
+    use_threads(threads)
+    recogniser = read_recogniser(model)
+    heard = _heard(recogniser, calibrate, utterances)
+    parts = compiled(recogniser, graph_inputs(recogniser, heard))
+    write_compiled(out, parts)
+    found = read_compiled(out)
+    if look().json:
+        show_json({"artefact": str(out), "bytes": out.stat().st_size, **_figures(found.programs)})
+        return
+    _show(found.programs, found.manifest["host"])
+    show_text(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def _heard(recogniser: Recogniser, manifest: Path, count: int) -> list[tuple[Samples, str]]:
+    from ..training.cache import AudioCache
+    from ..training.manifest import read_manifest
+
+    everything = read_manifest(manifest)
+    cache = AudioCache(recogniser.rate, channels=recogniser.channels)
+    chosen = everything[:: max(1, len(everything) // count)][:count]
+    return [(cache.read(utterance), utterance.text) for utterance in chosen]
+
+
+def _figures(programs: Any) -> dict[str, Any]:
+    return {name: lowered.program.figures() for name, lowered in programs.items()}
+
+
+def _show(programs: Any, host: dict[str, str]) -> None:
+    rows = [
+        (name, str(f["operators"]), f"{f['weights']:,}", f"{f['state']:,}")
+        for name, f in _figures(programs).items()
+    ]
+    show_table(("program", "operators", "bytes of weights", "bytes of state"), rows)
+    show_table(("on the host", "because"), sorted(host.items()))

@@ -1,0 +1,78 @@
+"""The artefact: everything that runs, in one file, and a digest of all of it.
+
+A zip archive, so that any tool can look into it, and a trailer: the format's version, the SHA-256
+of all bytes before the digest, a mark. The digest is checked before anything is read. Parts are
+data: text, JSON, safetensors, programs of a target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from .diagnostics import AsrcError, diagnostic
+from .files import read_bytes, write_bytes
+
+VERSION = 1
+_MARK = b"asrc-artefact\n"
+_DIGEST = hashlib.sha256().digest_size
+_TRAILER = 4 + _DIGEST + len(_MARK)
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+"""The time of every part: the same parts are the same bytes."""
+
+MOST = 1 << 31
+"""Bytes of all parts; what says that it is more is damaged."""
+
+
+def pack(parts: Mapping[str, bytes]) -> bytes:
+    """The bytes of an artefact; they depend on the parts alone."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(parts):
+            info = zipfile.ZipInfo(name, _LONG_AGO)
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(info, parts[name])
+    whole = buffer.getvalue() + VERSION.to_bytes(4, "little")
+    return whole + hashlib.sha256(whole).digest() + _MARK
+
+
+def unpack(data: bytes, name: str) -> dict[str, bytes]:
+    """The parts of an artefact; `name` is for messages.
+
+    Raises AsrcError E1201 where a byte is not what was written, or it is no artefact at all, E1202
+    where it is of another version.
+    """
+    if not data.endswith(_MARK) or len(data) < _TRAILER:
+        raise _damaged(name, "it does not end as an artefact of asrc does")
+    signed, digest = data[: -_DIGEST - len(_MARK)], data[-_DIGEST - len(_MARK) : -len(_MARK)]
+    if hashlib.sha256(signed).digest() != digest:
+        raise _damaged(name, "its digest is not that of its bytes")
+    version = int.from_bytes(signed[-4:], "little")
+    if version != VERSION:
+        message = f"`{name}` is of version {version}, this asrc reads {VERSION}"
+        raise AsrcError(diagnostic("E1202", message, help="use the asrc that wrote it"))
+    try:
+        with zipfile.ZipFile(io.BytesIO(signed[:-4])) as archive:
+            if sum(info.file_size for info in archive.infolist()) > MOST:
+                raise _damaged(name, f"it says that it holds more than {MOST} bytes")
+            return {part: archive.read(part) for part in archive.namelist()}
+    except (zipfile.BadZipFile, ValueError, KeyError, OSError, NotImplementedError) as error:
+        raise _damaged(name, str(error)) from None
+
+
+def write_artefact(path: Path, parts: Mapping[str, bytes]) -> None:
+    """Whole, or as it was. Raises AsrcError E0008."""
+    write_bytes(path, pack(parts))
+
+
+def read_artefact(path: Path) -> dict[str, bytes]:
+    """Raises AsrcError E0008, and those of `unpack`."""
+    return unpack(read_bytes(path), str(path))
+
+
+def _damaged(name: str, reason: str) -> AsrcError:
+    message = f"`{name}` is damaged or no artefact: {reason}"
+    return AsrcError(diagnostic("E1201", message, help="copy it or compile it again"))

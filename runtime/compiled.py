@@ -1,0 +1,171 @@
+"""A recogniser compiled for an accelerator: what the artefact holds, made and read again.
+
+manifest.json           rates, look-ahead, states, who computes what and why, where it comes from
+model.asrir, vocabulary the whole graph, and what its labels spell
+front.asrir, front.safetensors   what the host makes of audio
+table.safetensors       rows of the embedding, as codes
+encoder|predictor|joint.json, .safetensors, .tflite   the programs
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load, save
+
+from ..backends.nna.lower import Lowered as Steady
+from ..backends.nna.program import Array
+from ..backends.nna.saved import restored, saved
+from ..backends.nna.tflite import tflite
+from ..backends.nna.transducer import Ends, Programs, compile_transducer, front_end
+from ..backends.torch.lowered import Lowered
+from ..backends.torch.weights import load_weights
+from ..compiler.artefact import pack, unpack
+from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.facts import Facts
+from ..compiler.files import read_bytes, write_bytes
+from ..compiler.irread import parse_graph
+from ..compiler.irtext import print_graph
+from ..compiler.types import Stream, base_clock
+from ..passes.dce import Dce
+from .decode import Clock
+from .integer import IntegerSteps, IntegerTransducer, Pace
+from .recogniser import Recogniser
+from .running import Running
+from .transducer import clock_of, no_transducer
+from .vocabulary import Vocabulary, parse_vocabulary
+
+KIND = "transducer of integer programs"
+NAMES = ("encoder", "predictor", "joint")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An artefact, read and ready; see `Recognises`. `manifest` is its `manifest.json`."""
+
+    manifest: Mapping[str, Any]
+    vocabulary: Vocabulary
+    front: Lowered
+    programs: Mapping[str, Steady]
+    table: Array
+
+    @property
+    def rate(self) -> int:
+        return int(self.manifest["rate"])
+
+    @property
+    def channels(self) -> int:
+        return int(self.manifest["channels"])
+
+    def run(self) -> Running:
+        """One stream in integers."""
+        encoder, predictor, joint = (self.programs[name] for name in NAMES)
+        said = self.manifest
+        periods = {name: Fraction(text) for name, text in said["periods"].items()}
+        output, features = encoder.program.outputs[0], said["features"]
+        pace = Pace(periods[features], {f: periods[f] for f in encoder.flags}, periods[output])
+        steps = IntegerSteps(self.front, encoder, features, pace)
+        model = IntegerTransducer(predictor, joint, said["row"], self.table)
+        clock = Clock(periods[output], Fraction(said["lookahead"]))
+        return Running(steps, model, said["audio"], (output,), clock)
+
+
+def compiled(recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]]) -> dict[str, bytes]:
+    """The parts of an artefact, ranges taken from utterances (inputs of the graph by path).
+
+    Raises AsrcError E0701 for what no side computes, E1008 for what is no plain transducer.
+    """
+    facts, weights = recogniser.facts, _weights(recogniser.lowered)
+    programs = compile_transducer(facts, _ends(recogniser), weights, utterances)
+    graph = front_end(facts.graph, programs.features)
+    front, kept = Dce().run(graph, weights)
+    assert kept is not None
+    parts = {
+        "model.asrir": print_graph(facts.graph, facts.types).encode(),
+        "vocabulary": recogniser.vocabulary.data(),
+        "front.asrir": print_graph(front, Facts(front).types).encode(),
+        "front.safetensors": save({name: np.ascontiguousarray(x) for name, x in kept.items()}),
+        "table.safetensors": save({"rows": programs.table}),
+        "manifest.json": (json.dumps(_manifest(recogniser, programs), indent=1) + "\n").encode(),
+    }
+    for name in NAMES:
+        lowered: Steady = getattr(programs, name)
+        parts |= saved(lowered, name)
+        parts[f"{name}.tflite"] = tflite(lowered.program)
+    return parts
+
+
+def _weights(lowered: Lowered) -> dict[str, Array]:
+    return {name: x.detach().float().cpu().numpy() for name, x in lowered.tensors().items()}
+
+
+def _ends(recogniser: Recogniser) -> Ends:
+    roles, lowered = recogniser.roles, recogniser.lowered
+    ports = [port for part in lowered.parts.values() for port in part.outputs]
+    paths = {port.name: port.path for port in ports}
+    if len(roles.frames) != 1 or len(roles.heads) != 1:
+        raise no_transducer(lowered.facts.graph, "its joint reads several values, or has two heads")
+    return Ends(paths[roles.frames[0]], paths[roles.labels], paths[roles.heads[0]])
+
+
+def _manifest(recogniser: Recogniser, programs: Programs) -> dict[str, Any]:
+    facts, encoder = recogniser.facts, programs.encoder
+    output = encoder.program.outputs[0]
+    values = {programs.features: programs.features, output: output, **encoder.flags}
+    return {
+        "kind": KIND,
+        "audio": recogniser.roles.audio,
+        "rate": recogniser.rate,
+        "channels": recogniser.channels,
+        "features": programs.features,
+        "row": programs.row,
+        "periods": {name: str(_period(facts, path)) for name, path in values.items()},
+        "lookahead": str(clock_of(facts, output).lookahead),
+        "host": dict(programs.placement.host),
+        "states": {name: _states(getattr(programs, name)) for name in NAMES},
+        "card": dict(recogniser.card),
+    }
+
+
+def _states(lowered: Steady) -> dict[str, dict[str, Any]]:
+    """What is carried from step to step: shape and format."""
+    tensors = (lowered.program.tensors[name] for name in lowered.program.states)
+    return {t.name: {"shape": t.shape, "dtype": t.dtype, "scale": t.scale} for t in tensors}
+
+
+def _period(facts: Facts, path: str) -> Fraction:
+    clock = base_clock(facts.types[path].clock)
+    assert isinstance(clock, Stream)
+    return clock.period
+
+
+def write_compiled(path: Path, parts: Mapping[str, bytes]) -> None:
+    """Whole, or as it was. Raises AsrcError E0008."""
+    write_bytes(path, pack(parts))
+
+
+def read_compiled(path: Path) -> Compiled:
+    """Raises AsrcError E0008 where it cannot be read, E1201 where a byte is wrong or a part is
+    missing, E1202 where it is of another version."""
+    parts = unpack(read_bytes(path), str(path))
+    try:
+        manifest = json.loads(parts["manifest.json"])
+        if manifest["kind"] != KIND:
+            raise KeyError(f"it holds a {manifest['kind']}")
+        front = Lowered(Facts(parse_graph(parts["front.asrir"].decode(), "front.asrir")))
+        weights = {n: torch.from_numpy(x) for n, x in load(parts["front.safetensors"]).items()}
+        table = load(parts["table.safetensors"])["rows"]
+        vocabulary = parse_vocabulary(parts["vocabulary"], "vocabulary")
+    except (KeyError, ValueError) as error:
+        message = f"`{path}` holds no compiled recogniser: {error}"
+        raise AsrcError(diagnostic("E1201", message, help="compile it again")) from None
+    load_weights(front, weights, "front.safetensors")
+    programs = {name: restored(parts, name) for name in NAMES}
+    return Compiled(manifest, vocabulary, front.eval(), programs, table)

@@ -1,0 +1,26 @@
+"""A model that can be listened with, whatever it is: a folder in float, an artefact of integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..compiler.diagnostics import AsrcError, diagnostic
+from .recogniser import read_recogniser
+from .running import Recognises
+
+
+def read_model(path: Path) -> Recognises:
+    """What `asrc train` or `asrc compile` made.
+
+    Raises what `read_recogniser` and `compiled.read_compiled` raise.
+    """
+    if not path.is_file():
+        return read_recogniser(path)
+    try:
+        from .compiled import read_compiled
+    except ModuleNotFoundError as error:
+        message = (
+            f"`{path}` is for an accelerator, and the Python package `{error.name}` is missing"
+        )
+        raise AsrcError(diagnostic("E1203", message, help="pip install 'asrc[nna]'")) from None
+    return read_compiled(path)
