@@ -112,6 +112,7 @@ PASSES: Final[dict[str, Entry]] = {
         "..passes.fold_norm",
         "FoldNorm",
         "fold normalisation by fixed statistics into the map beside it, where that is exact",
+        (Option("only", "choice", "one kind", None, True, choices=("batchnorm", "cmvn")),),
         keeps=frozenset({"lookahead", "rate", "shapes", "numerics"}),
     ),
 }

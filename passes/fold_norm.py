@@ -1,5 +1,7 @@
 """Normalisation by fixed statistics, folded into the weights beside it.
 
+`fold_norm()` folds both kinds, `fold_norm(batchnorm)` and `fold_norm(cmvn)` one of them.
+
 Exact everywhere, edges included, or not done. Frames that a window finds absent read as zero
 after a cmvn; before it, they must read as the mean, which becomes the window's initial value. A
 cmvn does not fold into `convf`: its statistics differ from band to band, the weights do not.
@@ -30,12 +32,13 @@ class FoldNorm:
     name: ClassVar[str] = "fold_norm"
     keeps: ClassVar[frozenset[str]] = frozenset({"lookahead", "rate", "shapes", "numerics"})
 
+    only: str | None = None
+
     def run(self, graph: Graph, weights: Weights | None) -> tuple[Graph, Weights | None]:
         new = None if weights is None else dict(weights)
-        for norm in [node.path for node in graph if node.op == "batchnorm"]:
-            graph = _fold_batchnorm(graph, norm, new)
-        for norm in [node.path for node in graph if node.op == "cmvn"]:
-            graph = _fold_cmvn(graph, norm, new)
+        for kind, fold in (("batchnorm", _fold_batchnorm), ("cmvn", _fold_cmvn)):
+            for norm in [n.path for n in graph if n.op == kind and self.only in (None, kind)]:
+                graph = fold(graph, norm, new)
         return graph, new
 
 

@@ -35,6 +35,7 @@ from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
 from ..compiler.types import Stream, base_clock
 from ..passes.dce import Dce
+from ..passes.fold_norm import FoldNorm
 from .decode import Clock
 from .integer import IntegerSteps, IntegerTransducer, Pace
 from .recogniser import Recogniser
@@ -80,9 +81,13 @@ class Compiled:
 def compiled(recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]]) -> dict[str, bytes]:
     """The parts of an artefact, ranges taken from utterances (inputs of the graph by path).
 
-    Raises AsrcError E0701 for what no side computes, E1008 for what is no plain transducer.
+    Batch norms are folded first. Raises AsrcError E0701 for what no side computes, E1008 for what
+    is no plain transducer.
     """
-    facts, weights = recogniser.facts, _weights(recogniser.lowered)
+    fold = FoldNorm("batchnorm")
+    folded, weights = fold.run(recogniser.facts.graph, _weights(recogniser.lowered))
+    assert weights is not None
+    facts = Facts(folded)
     programs = compile_transducer(facts, _ends(recogniser), weights, utterances)
     graph = front_end(facts.graph, programs.features)
     front, kept = Dce().run(graph, weights)
@@ -93,7 +98,9 @@ def compiled(recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]]) 
         "front.asrir": print_graph(front, Facts(front).types).encode(),
         "front.safetensors": save({name: np.ascontiguousarray(x) for name, x in kept.items()}),
         "table.safetensors": save({"rows": programs.table}),
-        "manifest.json": (json.dumps(_manifest(recogniser, programs), indent=1) + "\n").encode(),
+        "manifest.json": (
+            json.dumps(_manifest(recogniser, facts, programs), indent=1) + "\n"
+        ).encode(),
     }
     for name in NAMES:
         lowered: Steady = getattr(programs, name)
@@ -115,8 +122,8 @@ def _ends(recogniser: Recogniser) -> Ends:
     return Ends(paths[roles.frames[0]], paths[roles.labels], paths[roles.heads[0]])
 
 
-def _manifest(recogniser: Recogniser, programs: Programs) -> dict[str, Any]:
-    facts, encoder = recogniser.facts, programs.encoder
+def _manifest(recogniser: Recogniser, facts: Facts, programs: Programs) -> dict[str, Any]:
+    encoder = programs.encoder
     output = encoder.program.outputs[0]
     values = {programs.features: programs.features, output: output, **encoder.flags}
     return {

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ...compiler.diagnostics import AsrcError, Diagnostic, diagnostic
+from ...compiler.facts import Facts
 from ...compiler.graph import Graph, Node
-from .lower import VIEWED
+from .lowering import VIEWED
 from .rows import ROWS
 
 HOST: Mapping[str, str] = {
@@ -39,14 +40,31 @@ class Placement:
         return any(path in self.graph[reader].inputs for reader in readers)
 
 
-def place(graph: Graph) -> Placement:
-    """Raises AsrcError E0701 for operators that neither side has, each with its place."""
+def place(facts: Facts) -> Placement:
+    """Raises AsrcError E0701 for values that neither side computes, each with its place."""
+    graph = facts.graph
     host = {node.path: HOST[node.op] for node in graph if node.op in HOST}
     known = ROWS.keys() | VIEWED.keys() | HOST.keys() | {"window"}
-    unknown = [node for node in graph if node.op not in known]
-    if unknown:
-        raise AsrcError(*map(_nowhere, unknown))
+    problems = [_nowhere(node) for node in graph if node.op not in known]
+    problems += [_unfit(node, why) for node in graph if (why := _reason(facts, node))]
+    if problems:
+        raise AsrcError(*problems)
     return Placement(graph, host)
+
+
+def _reason(facts: Facts, node: Node) -> str:
+    """Why the accelerator's operator does not do what this one does."""
+    if int(str(node.attrs.get("groups", 1))) > 1:
+        return "it has groups"
+    line = facts.schedule.lines.get(node.path)
+    if node.path in facts.graph.cycle_shifts and line is not None and line.count > 1:
+        return f"it recurs {line.count} times in a step"
+    return ""
+
+
+def _unfit(node: Node, why: str) -> Diagnostic:
+    message = f"`{node.path}`: the accelerator's `{node.op}` does not do this: {why}"
+    return diagnostic("E0701", message, node.span)
 
 
 def _nowhere(node: Node) -> Diagnostic:

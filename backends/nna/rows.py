@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...compiler.graph import Node
 from .build import SIGMOID, TANH
 from .formats import Code
+from .lowering import VIEWED, Frames, Lowering
 
-if TYPE_CHECKING:
-    from .lower import Frames, Lowering
-
-Row = Callable[["Lowering", Node, "Frames"], str]
-
-
-def _window(work: Lowering, path: str) -> tuple[str, int, int, int]:
-    """What a reader sees of a value: of which one, taps, and where the first and each next is."""
-    node = work.facts.graph[path]
-    if node.op == "dropout":
-        return _window(work, node.inputs[0])
-    if node.op != "window":
-        return path, 1, 0, 1
-    past, future, by = (int(str(node.attrs[name])) for name in ("past", "future", "by"))
-    return node.inputs[0], (past + future) // by + 1, -past, by
+Row = Callable[[Lowering, Node, Frames], str]
 
 
 def _filtered(work: Lowering, path: str, frames: Frames) -> tuple[str, int, int, int]:
-    """Input of a filter over time: a tensor, the taps, their distance and the stride."""
-    source, taps, first, by = _window(work, path)
+    """Input of a filter over time: a tensor, the taps, their distance and the stride.
+
+    Between a window and its reader there may be views: a stride, a shift.
+    """
+    node = work.facts.graph[path]
+    while node.op in VIEWED:
+        frames = tuple(VIEWED[node.op](node, frame) for frame in frames)
+        node = work.facts.graph[node.inputs[0]]
+    past, future, by = _taps(node)
+    source = node.inputs[0] if node.op == "window" else node.path
     step = frames[1] - frames[0] if len(frames) > 1 else 1
-    last = first + (taps - 1) * by
-    reach = range(frames[0] + first, frames[-1] + last + 1)
-    return work.take(source, tuple(reach)), taps, by, step
+    reach = range(frames[0] - past, frames[-1] + future + 1)
+    return work.take(source, tuple(reach)), (past + future) // by + 1, by, step
+
+
+def _taps(node: Node) -> tuple[int, int, int]:
+    """Frames before and after, and their distance."""
+    if node.op != "window":
+        return 0, 0, 1
+    past, future, by = (int(str(node.attrs[name])) for name in ("past", "future", "by"))
+    return past, future, by
 
 
 def _dense(work: Lowering, node: Node, frames: Frames) -> str:

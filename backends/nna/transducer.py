@@ -15,7 +15,8 @@ from ...compiler.facts import Facts
 from ...compiler.graph import Graph
 from .calibrate import of_norms, ranges_of
 from .formats import Code, choose
-from .lower import Lowered, at_once, lower, scheduled
+from .lower import Lowered, lower
+from .lowering import at_once, scheduled
 from .place import Placement, place
 from .program import Array, Tensor, quantised
 
@@ -56,7 +57,7 @@ def compile_transducer(
     AsrcError E0701 for what has no place, E0303 or E0404 where the model cannot be streamed.
     """
     graph = facts.graph
-    placement = place(graph)
+    placement = place(facts)
     (features,), _ = _only(placement, ends.frames)
     (row,), _ = _only(placement, ends.labels)
     ranges = ranges_of(facts, weights, utterances)

@@ -139,6 +139,28 @@ def test_only_the_words_of_some_sentences(trained: Path) -> None:
     assert (done.exit_code, "E1004" in done.stderr) == (1, True)
 
 
+def test_compiled_for_an_accelerator(trained: Path) -> None:
+    best, manifest = str(trained / "out/best"), str(trained / "data/all.jsonl")
+    out = trained / "tiny.asrc"
+    options = ("--target", "nna", "--calibrate", manifest, "--utterances", "6")
+    done = asrc("compile", best, *options, "--out", str(out))
+    assert done.exit_code == 0, done.output
+    assert f"{out}: {out.stat().st_size:,} bytes" in done.stdout
+    assert "encoder.mel.logmel" in done.stdout
+    figures = json.loads(asrc("compile", best, *options, "--out", str(out), "--json").stdout)
+    assert figures["encoder"]["state"] == 24 + 2 * 24
+    plain, compiled = (
+        json.loads(asrc("eval", model, manifest, "--json").stdout)["total"]["wer"]
+        for model in (best, str(out))
+    )
+    assert compiled <= plain + 5
+    heard = asrc("transcribe", str(out), str(trained / "data/0.wav"), "--plain")
+    assert heard.exit_code == 0
+    out.write_bytes(out.read_bytes()[:-1])
+    damaged = asrc("transcribe", str(out), str(trained / "data/0.wav"))
+    assert (damaged.exit_code, "E1201" in damaged.stderr) == (1, True)
+
+
 def test_one_broken_file_does_not_stop_the_others(trained: Path) -> None:
     (trained / "broken.wav").write_bytes(b"RIFF")
     best, one = str(trained / "out/best"), str(trained / "data/0.wav")

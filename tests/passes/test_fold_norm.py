@@ -271,3 +271,12 @@ def test_random_networks_keep_their_outputs() -> None:
         new = assert_exact(graph, FoldNorm(), seed)
         folded += sum(n.path not in new.nodes for n in graph)
     assert folded > 40
+
+
+@pytest.mark.parametrize("only", ["batchnorm", "cmvn"])
+def test_one_kind_alone(only: str) -> None:
+    b = Builder()
+    b("map", "dense", b("norm", "cmvn", frames(b, "x", 6)), n=4, bias=True, groups=1)
+    folded, _ = FoldNorm(only).run(b.graph(y=b("normed", "batchnorm", "map")), None)
+    other = {"batchnorm": "cmvn", "cmvn": "batchnorm"}[only]
+    assert sorted(ops(folded)) == sorted(["input", "dense", other])

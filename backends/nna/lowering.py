@@ -1,0 +1,171 @@
+"""What a part of a graph has become so far: frames, states, flags, tensors by value.
+
+Views (windows, strides, shifts) make no operators: a reader takes the frames that it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...compiler.facts import Facts
+from ...compiler.facts.schedule import Schedule
+from ...compiler.graph import Node
+from .build import ONE, Builder
+from .formats import Code
+from .program import Array
+
+Frames = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Which frames of each value a step makes, by how many it moves on, and which are kept.
+
+    `flagged`: frames may lie outside of the utterance.
+    """
+
+    frames: Mapping[str, Frames]
+    count: Mapping[str, int]
+    buffers: Mapping[str, Frames]
+    flagged: bool = False
+
+
+def scheduled(schedule: Schedule, flagged: bool = False) -> Timeline:
+    """The timeline of a step of a schedule."""
+    lines = schedule.lines.items()
+    return Timeline(
+        {path: line.demanded(line.start, line.start + line.count) for path, line in lines},
+        {path: line.count for path, line in lines},
+        {buffer.path: buffer.frames for buffer in schedule.buffers},
+        flagged,
+    )
+
+
+def at_once(paths: Iterable[str]) -> Timeline:
+    """One frame of each value and nothing kept: a joint."""
+    frames = dict.fromkeys(paths, (0,))
+    return Timeline(frames, dict.fromkeys(frames, 1), {})
+
+
+@dataclass
+class Lowering:
+    """Values as tensors `[1, frames, 1, D]`, planes as `[1, frames, bands, channels]`."""
+
+    facts: Facts
+    timeline: Timeline
+    weights: Mapping[str, Array]
+    codes: Mapping[str, Code]
+    build: Builder
+    made: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+    flags: dict[str, str] = field(default_factory=dict)
+    squeezed: dict[str, str] = field(default_factory=dict)
+
+    # --- frames ---
+
+    def frames(self, path: str) -> Frames:
+        return self.timeline.frames[path]
+
+    @property
+    def buffers(self) -> Mapping[str, Frames]:
+        return self.timeline.buffers
+
+    def source(self, path: str, frame: int) -> tuple[str, int]:
+        """Whose frame is meant by a frame of a value, views looked through."""
+        node = self.facts.graph[path]
+        moved = VIEWED.get(node.op)
+        return (path, frame) if moved is None else self.source(node.inputs[0], moved(node, frame))
+
+    def take(self, path: str, frames: Sequence[int]) -> str:
+        """A tensor of these frames of a value."""
+        whole = [self.source(path, frame) for frame in frames]
+        (owner,) = {name for name, _ in whole}
+        return self._picked(owner, tuple(frame for _, frame in whole))
+
+    def _picked(self, path: str, wanted: Frames) -> str:
+        """Frames of a value, from what was kept and what is new."""
+        old = self.buffers.get(path, ()) if path in self.kept else ()
+        new = self.frames(path) if path in self.made else ()
+        if set(wanted) <= set(new):
+            return self._runs(self.made[path], new, wanted)
+        if set(wanted) <= set(old):
+            return self._runs(self.kept[path], old, wanted)
+        return self._runs(self._both(path), (*old, *new), wanted)
+
+    def _both(self, path: str) -> str:
+        if path not in self.squeezed:
+            name = f"{path}.history"
+            self.squeezed[path] = self.build.concat(name, [self.kept[path], self.made[path]], 1)
+        return self.squeezed[path]
+
+    def _runs(self, tensor: str, have: Frames, wanted: Frames) -> str:
+        """By slices, one for each run of places at equal distances."""
+        places = [have.index(frame) for frame in wanted]
+        parts = [self.build.slice(tensor, 1, *run) for run in runs(places)]
+        return self.build.concat(f"{tensor}.frames", parts, 1)
+
+    # --- states ---
+
+    def open(self, path: str) -> None:
+        """What was kept of a value comes in."""
+        shape = (1, len(self.buffers[path]), *self.shape(path))
+        self.kept[path] = self.build.input(f"{path}.state", shape, self.codes[path])
+
+    def close(self, path: str) -> None:
+        """The same frames one step later go out."""
+        count = self.timeline.count[path]
+        after = self._picked(path, tuple(frame + count for frame in self.buffers[path]))
+        self.build.states[self.kept[path]] = after
+        self.build.outputs.append(after)
+
+    def flagged(self, path: str, tensor: str) -> str:
+        """A value whose frames outside of the utterance are zero."""
+        frames = self.frames(path)
+        kind = self.facts.types[path].clock
+        name = f"there.{kind}.{frames[0]}.{len(frames)}".replace(" ", "")
+        if name not in self.flags:
+            self.flags[name] = path
+            self.build.input(name, (1, len(frames), 1, 1), ONE)
+        return self.build.pair("mul", f"{path}.there", tensor, name, self.build.code(tensor))
+
+    # --- values ---
+
+    def shape(self, path: str) -> tuple[int, int]:
+        """Bands and channels of a value; a vector is one band of channels."""
+        dims = self.facts.types[path].dims
+        return (dims[1], dims[0]) if len(dims) == 2 else (1, dims[0])
+
+    def param(self, node: Node, name: str) -> Array:
+        return self.weights[f"{node.path}.{name}"]
+
+
+def runs(places: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(first, count, distance) of stretches at equal distances, the longest first."""
+    found: list[tuple[int, int, int]] = []
+    at = 0
+    while at < len(places):
+        by = places[at + 1] - places[at] if at + 1 < len(places) else 1
+        end = at + 1
+        while by > 0 and end < len(places) and places[end] - places[end - 1] == by:
+            end += 1
+        found.append((places[at], end - at, by if end - at > 1 else 1))
+        at = end
+    return found
+
+
+def _number(node: Node, name: str) -> int:
+    value = node.attrs[name]
+    assert isinstance(value, int)
+    return value
+
+
+VIEWED: Mapping[str, Callable[[Node, int], int]] = {
+    "delay": lambda node, frame: frame - _number(node, "frames"),
+    "ahead": lambda node, frame: frame + _number(node, "frames"),
+    "stride": lambda node, frame: (frame + 1) * _number(node, "factor") - 1,
+    "upsample": lambda node, frame: frame // _number(node, "factor"),
+    "dropout": lambda node, frame: frame,
+    "lattice": lambda node, frame: frame,
+}
+"""The frame of its input that is a frame of a view."""

@@ -1,0 +1,87 @@
+"""Models and audio to compile, small, with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import numpy as np
+import torch
+
+from asrc.backends.nna.program import Array
+from asrc.backends.nna.transducer import Ends, Programs, compile_transducer
+from asrc.backends.torch.initialise import initialise
+from asrc.backends.torch.lowered import Lowered
+from asrc.compiler.facts import Facts
+from asrc.compiler.source import Source
+from asrc.dsl.check import read_model
+
+HEAD = """asr 1
+model m
+use std.conv (Subsampling4, Conv1d)
+use std.rnn (Lstm, ProjectedLstm, Embed)
+use std.transducer (LstmPredictor, StatelessPredictor, Joint)
+input audio: pcm @ 8kHz
+input prev: token[12]
+"""
+
+ENCODERS = {
+    "lstm": """
+  x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn
+  out x[t-3..t] |> stride(4) |> dense(16) |> relu |> Lstm(16) |> dense(12)""",
+    "planes": """
+  x = audio |> logmel(bins=16, window=25ms, hop=10ms) |> cmvn |> Subsampling4(16, channels=4)
+  out x |> layernorm |> residual { Lstm(16) |> dropout(0.1) } |> layernorm |> dense(12)""",
+    "ahead": """
+  x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> Conv1d(16, stride=2) |> swish
+  u = x |> dense(32) |> glu
+  y = u[t-2..t+3] |> depthwise |> layernorm |> swish |> dense(16)
+  z = concat(x + y, x[t-1]) |> ProjectedLstm(16, 8)
+  out z[t+1] |> tanh |> dense(12)""",
+}
+
+
+def source(encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)") -> str:
+    return (
+        f"{HEAD}net encoder(audio) {{ {ENCODERS[encoder]} }}\n"
+        f"net predictor(prev) {{ out prev |> {predictor} }}\n"
+        "net joint(e=encoder, p=predictor) { out Joint(e, p, 13) }\n"
+    )
+
+
+@cache
+def facts(encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)") -> Facts:
+    model = read_model(Source("m.asr", source(encoder, predictor)), {})
+    assert model.facts is not None, model.diagnostics
+    return model.facts
+
+
+@cache
+def weights(encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)") -> Mapping[str, Array]:
+    lowered = Lowered(facts(encoder, predictor))
+    initialise(lowered, seed=5)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for tensor in lowered.tensors().values():
+            if tensor.ndim == 1 and tensor.is_floating_point():
+                tensor += 0.1 * torch.randn(tensor.shape, generator=generator)
+    return {name: x.detach().numpy() for name, x in lowered.tensors().items()}
+
+
+def utterance(seed: int, seconds: float = 0.7) -> dict[str, Array]:
+    chance = np.random.default_rng(seed)
+    samples = chance.standard_normal((round(8000 * seconds), 1)) * chance.uniform(0.01, 0.5)
+    labels = np.array([0, *chance.integers(1, 12, 5)])
+    return {"audio": samples.astype(np.float32), "prev": labels}
+
+
+def ends(graph_facts: Facts) -> Ends:
+    graph = graph_facts.graph
+    return Ends(graph.outputs["encoder"], graph.outputs["predictor"], graph.outputs["joint"])
+
+
+@cache
+def programs(encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)") -> Programs:
+    found = facts(encoder, predictor)
+    some = [utterance(seed) for seed in range(3)]
+    return compile_transducer(found, ends(found), weights(encoder, predictor), some)

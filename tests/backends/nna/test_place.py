@@ -1,0 +1,54 @@
+"""Who computes what, and what nobody does."""
+
+from __future__ import annotations
+
+import pytest
+
+from asrc.backends.nna.place import HOST, place
+from asrc.compiler.diagnostics import AsrcError
+from asrc.compiler.facts import Facts
+from asrc.compiler.source import Source
+from asrc.dsl.check import read_model
+from asrc.tests.backends.nna.models import HEAD, ends, facts
+
+
+def model(text: str) -> Facts:
+    found = read_model(Source("m.asr", f"{HEAD}{text}\n"), {})
+    assert found.facts is not None, found.diagnostics
+    return found.facts
+
+
+def test_the_boundary_of_a_transducer() -> None:
+    found = facts("planes")
+    placement = place(found)
+    assert {found.graph[path].op for path in placement.host} == HOST.keys()
+    (features,), _ = placement.boundary([ends(found).frames])
+    assert found.graph[features].op == "cmvn"
+    (row,), _ = placement.boundary([ends(found).labels])
+    assert found.graph[row].op == "embed"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("softplus", "no `softplus`"),
+        ("dense(8, groups=2)", "it has groups"),
+        ("exp |> softplus", "no `exp`"),
+    ],
+)
+def test_what_neither_side_has(text: str, named: str) -> None:
+    found = model(
+        f"net n(audio) {{ out audio |> logmel(bins=8, window=25ms, hop=10ms) |> {text} }}"
+    )
+    with pytest.raises(AsrcError) as error:
+        place(found)
+    assert {d.code for d in error.value.diagnostics} == {"E0701"}
+    assert named in error.value.diagnostics[0].message
+    assert len(error.value.diagnostics) == text.count("|>") + 1
+
+
+def test_several_turns_in_a_step() -> None:
+    mel = "audio |> logmel(bins=8, window=25ms, hop=10ms)"
+    found = model(f"net n(audio) {{ out {mel} |> dense(4) |> Lstm(4) |> stride(2) }}")
+    with pytest.raises(AsrcError, match="it recurs 2 times in a step"):
+        place(found)

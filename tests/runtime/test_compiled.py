@@ -1,0 +1,109 @@
+"""A compiled recogniser: the same words however audio comes, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asrc.backends.nna.executor import Executor
+from asrc.compiler.artefact import pack, unpack
+from asrc.compiler.diagnostics import AsrcError
+from asrc.runtime.calibration import graph_inputs
+from asrc.runtime.compiled import Compiled, compiled, read_compiled, write_compiled
+from asrc.runtime.listener import Listener
+from asrc.runtime.models import read_model
+from asrc.runtime.recogniser import write_recogniser
+from asrc.tests.backends.nna.litert import LiteRt
+from asrc.tests.runtime.test_listener import in_blocks, noise
+from asrc.tests.runtime.test_recogniser import made
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recogniser = made()
+    with torch.no_grad():
+        recogniser.lowered.tensors()["joint.out.dense.bias"][-1] = 0.4
+    heard = [(noise(0.8, seed), "low high") for seed in range(3)]
+    path = tmp_path_factory.mktemp("compiled") / "tiny.asrc"
+    write_compiled(path, compiled(recogniser, graph_inputs(recogniser, heard)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny(artefact: Path) -> Compiled:
+    return read_compiled(artefact)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(0, 3000), max_size=6), st.integers(0, 5))
+def test_blocks_do_not_matter(tiny: Compiled, sizes: list[int], seed: int) -> None:
+    """Nor does what was heard before."""
+    samples, listener = noise(0.9, seed), Listener(tiny)
+    wanted = in_blocks(Listener(tiny), samples, [])
+    in_blocks(listener, noise(0.3, 77), [100])
+    assert in_blocks(listener, samples, sizes) == wanted
+    assert wanted
+
+
+def test_a_beam_hears_it_too(tiny: Compiled) -> None:
+    listener = Listener(tiny, beam=3)
+    found = in_blocks(listener, noise(0.9, 1), [500])
+    assert found
+    assert len(listener.heard(2).best) == 2
+
+
+def test_nothing_was_said(tiny: Compiled) -> None:
+    assert Listener(tiny).finish().text == ""
+
+
+def test_what_is_read_is_what_was_compiled(artefact: Path, tiny: Compiled) -> None:
+    """Constants to the byte: the executor and LiteRT's own file agree on what was read."""
+    parts = unpack(artefact.read_bytes(), "tiny")
+    assert parts["encoder.tflite"][4:8] == b"TFL3"
+    chance = np.random.default_rng(0)
+    for lowered in tiny.programs.values():
+        program = lowered.program
+        given = {
+            n: chance.integers(-128, 128, program.tensors[n].shape).astype(np.int8)
+            for n in program.inputs
+            if n not in program.states
+        }
+        ours, theirs = Executor(program).step(given), LiteRt(program).step(given)
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_model_is_a_folder_or_a_file(artefact: Path, tmp_path: Path) -> None:
+    write_recogniser(tmp_path / "r", made())
+    assert isinstance(read_model(artefact), Compiled)
+    assert not isinstance(read_model(tmp_path / "r"), Compiled)
+
+
+@pytest.mark.parametrize(
+    "part", ["manifest.json", "encoder.json", "joint.safetensors", "vocabulary"]
+)
+def test_a_part_is_missing(artefact: Path, tmp_path: Path, part: str) -> None:
+    parts = unpack(artefact.read_bytes(), "tiny")
+    del parts[part]
+    (tmp_path / "a.asrc").write_bytes(pack(parts))
+    with pytest.raises(AsrcError, match="E1201"):
+        read_compiled(tmp_path / "a.asrc")
+
+
+def test_another_kind_of_artefact(tmp_path: Path) -> None:
+    (tmp_path / "a.asrc").write_bytes(pack({"manifest.json": b'{"kind": "something else"}'}))
+    with pytest.raises(AsrcError, match="something else"):
+        read_compiled(tmp_path / "a.asrc")
+
+
+def test_without_the_extra(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "asrc.runtime.compiled")
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    monkeypatch.delitem(sys.modules, "asrc.backends.nna.tflite")
+    with pytest.raises(AsrcError, match=r"E1203.*ai_edge_litert"):
+        read_model(artefact)
