@@ -21,17 +21,25 @@ PATH = click.Path(path_type=Path)
 @click.option("--target", type=click.Choice(["nna"]), required=True, help="What to compile for.")
 @click.option("--calibrate", type=PATH, required=True, help="A manifest to take ranges from.")
 @click.option("--utterances", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--weights", "bits", type=click.IntRange(1, 8), default=8, show_default=True)
 @click.option("--out", type=PATH, required=True, help="The artefact, such as model.asrc.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @common
 def command(
-    model: Path, target: str, calibrate: Path, utterances: int, out: Path, threads: int
+    model: Path,
+    target: str,
+    calibrate: Path,
+    utterances: int,
+    bits: int,
+    out: Path,
+    threads: int,
 ) -> None:
     """Compile a trained transducer for an accelerator: integer programs in one file.
 
     MODEL is a folder that `asrc train` made. Weights and activations become int8, accumulators
-    int16; ranges come from real audio, --utterances of the manifest at equal distances. What stays
-    on the host is listed with the reason. `asrc transcribe` and `asrc eval` take the file.
+    int16; ranges come from real audio, --utterances of the manifest at equal distances. Weights of
+    fewer than 8 bits share a codebook in each tensor. What stays on the host is listed with the
+    reason. `asrc transcribe` and `asrc eval` take the file.
     """
     from ..runtime.calibration import graph_inputs
     from ..runtime.compiled import compiled, read_compiled, write_compiled
@@ -41,7 +49,7 @@ def command(
     use_threads(threads)
     recogniser = read_recogniser(model)
     heard = _heard(recogniser, calibrate, utterances)
-    parts = compiled(recogniser, graph_inputs(recogniser, heard))
+    parts = compiled(recogniser, graph_inputs(recogniser, heard), bits)
     write_compiled(out, parts)
     found = read_compiled(out)
     if look().json:

@@ -78,7 +78,9 @@ class Compiled:
         return Running(steps, model, said["audio"], (output,), clock)
 
 
-def compiled(recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]]) -> dict[str, bytes]:
+def compiled(
+    recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]], bits: int = 8
+) -> dict[str, bytes]:
     """The parts of an artefact, ranges taken from utterances (inputs of the graph by path).
 
     Batch norms are folded first. Raises AsrcError E0701 for what no side computes, E1008 for what
@@ -88,7 +90,7 @@ def compiled(recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]]) 
     folded, weights = fold.run(recogniser.facts.graph, _weights(recogniser.lowered))
     assert weights is not None
     facts = Facts(folded)
-    programs = compile_transducer(facts, _ends(recogniser), weights, utterances)
+    programs = compile_transducer(facts, _ends(recogniser), weights, utterances, bits)
     graph = front_end(facts.graph, programs.features)
     front, kept = Dce().run(graph, weights)
     assert kept is not None
@@ -99,7 +101,7 @@ def compiled(recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]]) 
         "front.safetensors": save({name: np.ascontiguousarray(x) for name, x in kept.items()}),
         "table.safetensors": save({"rows": programs.table}),
         "manifest.json": (
-            json.dumps(_manifest(recogniser, facts, programs), indent=1) + "\n"
+            json.dumps(_manifest(recogniser, facts, programs, bits), indent=1) + "\n"
         ).encode(),
     }
     for name in NAMES:
@@ -122,7 +124,9 @@ def _ends(recogniser: Recogniser) -> Ends:
     return Ends(paths[roles.frames[0]], paths[roles.labels], paths[roles.heads[0]])
 
 
-def _manifest(recogniser: Recogniser, facts: Facts, programs: Programs) -> dict[str, Any]:
+def _manifest(
+    recogniser: Recogniser, facts: Facts, programs: Programs, bits: int
+) -> dict[str, Any]:
     encoder = programs.encoder
     output = encoder.program.outputs[0]
     values = {programs.features: programs.features, output: output, **encoder.flags}
@@ -137,6 +141,7 @@ def _manifest(recogniser: Recogniser, facts: Facts, programs: Programs) -> dict[
         "lookahead": str(clock_of(facts, output).lookahead),
         "host": dict(programs.placement.host),
         "states": {name: _states(getattr(programs, name)) for name in NAMES},
+        "bits": bits,
         "card": dict(recogniser.card),
     }
 

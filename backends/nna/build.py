@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .codebook import coded
 from .formats import Code
 from .program import Array, Op, Program, Tensor, quantised
 from .recipes import FUNCTIONS
@@ -19,9 +20,13 @@ ONE = Code("int8", 1.0)
 
 @dataclass
 class Builder:
-    """A program as far as it has been written; methods return the name of what they made."""
+    """A program as far as it has been written; methods return the name of what they made.
+
+    `bits` are those of weights.
+    """
 
     name: str
+    bits: int = 8
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
@@ -138,12 +143,7 @@ class Builder:
         **options: Any,
     ) -> str:
         count = weight.shape[axis]
-        others = tuple(n for n in range(4) if n != axis)
-        scales = np.maximum(np.abs(weight).max(axis=others), 1e-8).astype(np.float32) / np.float32(
-            127
-        )
-        shaped = scales.reshape([-1 if n == axis else 1 for n in range(4)])
-        codes = np.clip(np.rint(weight / shaped), -127, 127).astype(np.int8)
+        codes, scales = coded(weight, axis, self.bits)
         kept = self._kept(f"{name}.weight", codes, tuple(map(float, scales)), axis)
         product = np.float32(self.code(source).scale) * scales
         shift = np.zeros(count) if bias is None else bias

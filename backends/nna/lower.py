@@ -42,11 +42,12 @@ def lower(
     inputs: Sequence[str],
     outputs: Sequence[str],
     name: str,
+    bits: int = 8,
 ) -> Lowered:
     """A program from some values to others; what makes the inputs stays outside."""
     graph = facts.graph
     inside = _between(facts, inputs, outputs)
-    work = Lowering(facts, timeline, weights, codes, Builder(name))
+    work = Lowering(facts, timeline, weights, codes, Builder(name, bits))
     for path in inputs:
         shape = (1, len(work.frames(path)), *work.shape(path))
         work.made[path] = work.build.input(path, shape, codes[path])

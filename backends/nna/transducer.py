@@ -50,8 +50,10 @@ def compile_transducer(
     ends: Ends,
     weights: Mapping[str, Array],
     utterances: Iterable[Mapping[str, Array]],
+    bits: int = 8,
 ) -> Programs:
-    """Programs in int8 with int16 accumulators, ranges taken from the utterances.
+    """Programs in int8 with int16 accumulators, ranges taken from the utterances; weights of
+    `bits`, below 8 with a codebook for each tensor.
 
     `weights` are float, by the names of the facts; `utterances` are inputs by path. Raises
     AsrcError E0701 for what has no place, E0303 or E0404 where the model cannot be streamed.
@@ -67,9 +69,9 @@ def compile_transducer(
     joint = at_once({*inside, ends.frames, ends.labels})
     of_frames, of_labels = scheduled(facts.schedule, True), scheduled(facts.label_schedule)
     return Programs(
-        lower(facts, of_frames, weights, codes, [features], [ends.frames], "encoder"),
-        lower(facts, of_labels, weights, codes, [row], [ends.labels], "predictor"),
-        lower(facts, joint, weights, codes, [ends.frames, ends.labels], [logits], "joint"),
+        lower(facts, of_frames, weights, codes, [features], [ends.frames], "encoder", bits),
+        lower(facts, of_labels, weights, codes, [row], [ends.labels], "predictor", bits),
+        lower(facts, joint, weights, codes, [ends.frames, ends.labels], [logits], "joint", bits),
         features,
         row,
         quantised(weights[f"{_table(graph, row)}.weight"], _tensor(codes[row])),
