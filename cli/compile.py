@@ -22,6 +22,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--calibrate", type=PATH, required=True, help="A manifest to take ranges from.")
 @click.option("--utterances", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--weights", "bits", type=click.IntRange(1, 8), default=8, show_default=True)
+@click.option("--machine", multiple=True, help="An accelerator, such as ethos-u55-256.")
 @click.option("--out", type=PATH, required=True, help="The artefact, such as model.asrc.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @common
@@ -31,6 +32,7 @@ def command(
     calibrate: Path,
     utterances: int,
     bits: int,
+    machine: tuple[str, ...],
     out: Path,
     threads: int,
 ) -> None:
@@ -40,9 +42,12 @@ def command(
     int16; ranges come from real audio, --utterances of the manifest at equal distances. Weights of
     fewer than 8 bits share a codebook in each tensor. What stays on the host is listed with the
     reason. `asrc transcribe` and `asrc eval` take the file.
+
+    With --machine, which may be repeated, Vela compiles the programs for that accelerator as well;
+    times and memory are its estimates for one step.
     """
     from ..runtime.calibration import graph_inputs
-    from ..runtime.compiled import compiled, read_compiled, write_compiled
+    from ..runtime.compiled import compiled, for_machines, read_compiled, write_compiled
     from ..runtime.recogniser import read_recogniser
     from ..runtime.threads import use_threads
 
@@ -50,12 +55,15 @@ def command(
     recogniser = read_recogniser(model)
     heard = _heard(recogniser, calibrate, utterances)
     parts = compiled(recogniser, graph_inputs(recogniser, heard), bits)
-    write_compiled(out, parts)
+    write_compiled(out, for_machines(parts, machine))
     found = read_compiled(out)
     if look().json:
-        show_json({"artefact": str(out), "bytes": out.stat().st_size, **_figures(found.programs)})
+        figures = {**_figures(found.programs), "estimates": _plain(found.estimates)}
+        show_json({"artefact": str(out), "bytes": out.stat().st_size, **figures})
         return
     _show(found.programs, found.manifest["host"])
+    if found.estimates:
+        _show_estimates(found.estimates)
     show_text(f"{out}: {out.stat().st_size:,} bytes")
 
 
@@ -80,3 +88,25 @@ def _show(programs: Any, host: dict[str, str]) -> None:
     ]
     show_table(("program", "operators", "bytes of weights", "bytes of state"), rows)
     show_table(("on the host", "because"), sorted(host.items()))
+
+
+def _plain(estimates: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {on: {n: asdict(e) for n, e in of.items()} for on, of in estimates.items()}
+
+
+def _show_estimates(estimates: Any) -> None:
+    head = ("Vela's estimates", "us a step", "KiB of SRAM", "bits a weight", "off the accelerator")
+    rows = [
+        (
+            f"{on} {name}",
+            f"{1e6 * e.seconds:.0f}",
+            f"{e.sram / 1024:.1f}",
+            f"{e.bits:.2f}",
+            str(e.elsewhere),
+        )
+        for on, programs in estimates.items()
+        for name, e in programs.items()
+    ]
+    show_table(head, rows)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 from safetensors.numpy import load, save
 
 from ..backends.nna.lower import Lowered as Steady
+from ..backends.nna.machine import Estimate, machine, vela
 from ..backends.nna.program import Array
 from ..backends.nna.saved import restored, saved
 from ..backends.nna.tflite import tflite
@@ -49,13 +50,15 @@ NAMES = ("encoder", "predictor", "joint")
 
 @dataclass(frozen=True)
 class Compiled:
-    """An artefact, read and ready; see `Recognises`. `manifest` is its `manifest.json`."""
+    """An artefact, read and ready; see `Recognises`. `manifest` is its `manifest.json`;
+    `estimates` are those of compilers, by machine and program."""
 
     manifest: Mapping[str, Any]
     vocabulary: Vocabulary
     front: Lowered
     programs: Mapping[str, Steady]
     table: Array
+    estimates: Mapping[str, Mapping[str, Estimate]]
 
     @property
     def rate(self) -> int:
@@ -109,6 +112,24 @@ def compiled(
         parts |= saved(lowered, name)
         parts[f"{name}.tflite"] = tflite(lowered.program)
     return parts
+
+
+def for_machines(parts: Mapping[str, bytes], names: Iterable[str]) -> dict[str, bytes]:
+    """The parts, and programs compiled for accelerators by their own compiler, with its estimates.
+
+    They are `<machine>/<program>.tflite` and `estimates.json`. Raises AsrcError E0702 for a machine
+    that is not known, E0704 where its compiler does not take a program.
+    """
+    found = dict(parts)
+    estimates: dict[str, dict[str, Any]] = {}
+    for on in [machine(name) for name in names]:
+        for name in NAMES:
+            made, estimate = vela(parts[f"{name}.tflite"], on)
+            found[f"{on.name}/{name}.tflite"] = made
+            estimates.setdefault(on.name, {})[name] = asdict(estimate)
+    if estimates:
+        found["estimates.json"] = (json.dumps(estimates, indent=1) + "\n").encode()
+    return found
 
 
 def _weights(lowered: Lowered) -> dict[str, Array]:
@@ -175,9 +196,14 @@ def read_compiled(path: Path) -> Compiled:
         weights = {n: torch.from_numpy(x) for n, x in load(parts["front.safetensors"]).items()}
         table = load(parts["table.safetensors"])["rows"]
         vocabulary = parse_vocabulary(parts["vocabulary"], "vocabulary")
-    except (KeyError, ValueError) as error:
+        estimates = _estimates(json.loads(parts.get("estimates.json", b"{}")))
+    except (KeyError, TypeError, ValueError) as error:
         message = f"`{path}` holds no compiled recogniser: {error}"
         raise AsrcError(diagnostic("E1201", message, help="compile it again")) from None
     load_weights(front, weights, "front.safetensors")
     programs = {name: restored(parts, name) for name in NAMES}
-    return Compiled(manifest, vocabulary, front.eval(), programs, table)
+    return Compiled(manifest, vocabulary, front.eval(), programs, table, estimates)
+
+
+def _estimates(found: Mapping[str, Any]) -> dict[str, dict[str, Estimate]]:
+    return {on: {n: Estimate(**plain) for n, plain in of.items()} for on, of in found.items()}

@@ -25,6 +25,8 @@ ORDINARY = {
     "E0008": "tests/dsl/test_parse.py::test_files_that_cannot_be_read",
     "E0010": "tests/compiler/test_manager.py::test_other_files_are_no_reproducers",
     "E0701": "tests/backends/nna/test_place.py::test_what_neither_side_has",
+    "E0702": "tests/backends/nna/test_machine.py::test_an_unknown_machine",
+    "E0704": "tests/backends/nna/test_machine.py::test_what_vela_does_not_take",
     "E0801": "tests/compiler/test_manager.py::test_a_broken_promise_is_blamed_on_the_pass",
     "E0802": "tests/compiler/test_manager.py::test_order",
     "E0999": "tests/compiler/test_manager.py::test_a_crash_leaves_a_reproducer",

@@ -1,0 +1,1 @@
+"""Accelerators, a description file each."""
