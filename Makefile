@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@mkdir -p $(@D)
 	@ln -s .. $@
 
-demo: $(READY) ## check, inspect, stream and hear: the tour
+demo: $(READY) ## check, inspect, stream, hear, compile: the tour
 	@printf '\n== A model is a page of text. Its types and budgets are checked before a weight exists:\n\n'
 	$(BIN)/asrc check models/rnnt.asr
 	@printf '\n== What the LSTM transducer is: shape @ period, look-ahead, state, parameters, work:\n\n'
@@ -35,6 +35,10 @@ demo: $(READY) ## check, inspect, stream and hear: the tour
 	$(BIN)/asrc transcribe models/pretrained/commands-rnnt models/demo/*.flac
 	@printf '\n== What was said, and how much of it was heard:\n\n'
 	$(BIN)/asrc eval models/pretrained/commands-rnnt models/demo/demo.jsonl --worst 3
+	@printf '\n== Compiled for an accelerator, it is integers in one file, and hears the same:\n\n'
+	$(BIN)/asrc compile models/pretrained/commands-rnnt --target nna --calibrate models/demo/demo.jsonl \
+		--weights 5 --machine ethos-u55-256 --out build/commands.asrc
+	$(BIN)/asrc transcribe build/commands.asrc models/demo/*.flac
 	@printf '\n== Next: edit a file in models/ and run `%s check` on it, or `%s new`.\n' $(BIN)/asrc $(BIN)/asrc
 
 test: lint ## lint, then every test that takes seconds

@@ -87,7 +87,7 @@ def _show(programs: Any, host: dict[str, str]) -> None:
         for name, f in _figures(programs).items()
     ]
     show_table(("program", "operators", "bytes of weights", "bytes of state"), rows)
-    show_table(("on the host", "because"), sorted(host.items()))
+    show_table(("on the host", "because"), sorted(host.items()), left=2)
 
 
 def _plain(estimates: Any) -> dict[str, Any]:
