@@ -82,15 +82,31 @@ def _format(graph: Graph, node: Node, seen: Range, wide: frozenset[str]) -> Code
     if node.op in FUNCTIONS:
         _, scale, zero = FUNCTIONS[node.op]
         return Code("int8", scale, zero)
+    if _only_squashed(graph, node):
+        seen = Range(max(seen.low, -SQUASHED), min(seen.high, SQUASHED))
     if node.op == "relu" or _only_rectified(graph, node):
         return positive(seen)
     return asymmetric(seen)
 
 
+SQUASHED = 8.0
+"""Beyond, sigmoid and tanh are 0.0003 from where they end: codes may saturate there."""
+
+
+def _only_squashed(graph: Graph, node: Node) -> bool:
+    """Whether sigmoids and tanhs alone read a value, or its slices."""
+    inner = [r for reader in readers(graph, node.path) for r in _sliced(graph, reader)]
+    return bool(inner) and all(reader.op in FUNCTIONS for reader in inner)
+
+
+def _sliced(graph: Graph, reader: Node) -> Iterable[Node]:
+    return readers(graph, reader.path) if reader.op == "slice" else [reader]
+
+
 def _only_rectified(graph: Graph, node: Node) -> bool:
     """Whether all that is below zero is of no interest: saturation rectifies."""
-    readers = list(_readers(graph, node.path))
-    return bool(readers) and all(reader.op == "relu" for reader in readers)
+    found = list(readers(graph, node.path))
+    return bool(found) and all(reader.op == "relu" for reader in found)
 
 
 def _accumulators(graph: Graph) -> frozenset[str]:
@@ -99,22 +115,22 @@ def _accumulators(graph: Graph) -> frozenset[str]:
     states = {
         graph[shift].inputs[0]
         for shift in shifts
-        if not any(reader.op == "dense" for reader in _readers(graph, shift))
+        if not any(reader.op == "dense" for reader in readers(graph, shift))
     }
     summands = {
         path
         for state in states
         for path in graph[state].inputs
-        if graph[path].op == "mul" and {r.path for r in _readers(graph, path)} == {state}
+        if graph[path].op == "mul" and {r.path for r in readers(graph, path)} == {state}
     }
     return frozenset(states | summands)
 
 
-def _readers(graph: Graph, path: str) -> Iterable[Node]:
+def readers(graph: Graph, path: str) -> Iterable[Node]:
     """Who reads a value, views looked through."""
     for node in graph:
         if path in node.inputs:
             if node.op in VIEWS and node.path not in graph.cycle_shifts:
-                yield from _readers(graph, node.path)
+                yield from readers(graph, node.path)
             else:
                 yield node

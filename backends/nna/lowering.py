@@ -60,7 +60,7 @@ class Lowering:
     made: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)
-    squeezed: dict[str, str] = field(default_factory=dict)
+    joined: dict[str, str] = field(default_factory=dict)
 
     # --- frames ---
 
@@ -94,10 +94,10 @@ class Lowering:
         return self._runs(self._both(path), (*old, *new), wanted)
 
     def _both(self, path: str) -> str:
-        if path not in self.squeezed:
+        if path not in self.joined:
             name = f"{path}.history"
-            self.squeezed[path] = self.build.concat(name, [self.kept[path], self.made[path]], 1)
-        return self.squeezed[path]
+            self.joined[path] = self.build.concat(name, [self.kept[path], self.made[path]], 1)
+        return self.joined[path]
 
     def _runs(self, tensor: str, have: Frames, wanted: Frames) -> str:
         """By slices, one for each run of places at equal distances."""
@@ -137,11 +137,14 @@ class Lowering:
         return (dims[1], dims[0]) if len(dims) == 2 else (1, dims[0])
 
     def param(self, node: Node, name: str) -> Array:
-        return self.weights[f"{node.path}.{name}"]
+        return self.weights[f"{node.owner or node.path}.{name}"]
+
+    def bias(self, node: Node) -> Array | None:
+        return self.weights.get(f"{node.owner or node.path}.bias")
 
 
 def runs(places: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(first, count, distance) of stretches at equal distances, the longest first."""
+    """(first, count, distance) of stretches at equal distances, from the left, each to its end."""
     found: list[tuple[int, int, int]] = []
     at = 0
     while at < len(places):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ...compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ...compiler.facts import Facts
 from ...compiler.graph import Graph, Node
+from .formats import readers
 from .lowering import VIEWED
 from .rows import ROWS
 
@@ -56,9 +57,26 @@ def _reason(facts: Facts, node: Node) -> str:
     """Why the accelerator's operator does not do what this one does."""
     if int(str(node.attrs.get("groups", 1))) > 1:
         return "it has groups"
+    if node.op in ("window", "delay", "ahead") and len(node.inputs) > 1:
+        return "it has a first value of its own"
+    if node.attrs.get("in_chunk"):
+        return "it stops at the edges of chunks"
+    if node.op in ("layernorm", "depthwise") and len(facts.types[node.path].dims) > 1:
+        return "it works on planes"
     line = facts.schedule.lines.get(node.path)
     if node.path in facts.graph.cycle_shifts and line is not None and line.count > 1:
         return f"it recurs {line.count} times in a step"
+    return _misread(facts.graph, node)
+
+
+def _misread(graph: Graph, node: Node) -> str:
+    """Windows and flattened planes are but seen by those who multiply them with weights."""
+    wanted = {"window": ("dense", "convf", "depthwise"), "flatten": ("dense",)}.get(node.op)
+    if wanted is None:
+        return ""
+    for reader in readers(graph, node.path):
+        if reader.op not in wanted or len(reader.inputs) > 1:
+            return f"`{reader.path}` reads it"
     return ""
 
 

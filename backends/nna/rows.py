@@ -40,7 +40,7 @@ def _taps(node: Node) -> tuple[int, int, int]:
 
 def _dense(work: Lowering, node: Node, frames: Frames) -> str:
     weight, code = work.param(node, "weight"), work.codes[node.path]
-    bias = work.weights.get(f"{node.path}.bias")
+    bias = work.bias(node)
     if len(node.inputs) > 1:
         return _dense_of_several(work, node, frames)
     (path,) = node.inputs
@@ -63,7 +63,7 @@ def _dense_of_several(work: Lowering, node: Node, frames: Frames) -> str:
         f"{node.path}.row", [work.build.as_code(part, common) for part in parts], 3
     )
     weight = work.param(node, "weight")[:, None, None]
-    bias = work.weights.get(f"{node.path}.bias")
+    bias = work.bias(node)
     return work.build.conv(node.path, row, weight, bias, work.codes[node.path])
 
 
@@ -77,7 +77,7 @@ def _convf(work: Lowering, node: Node, frames: Frames) -> str:
     kernel = weight.transpose(0, 3, 2, 1)
     side = (weight.shape[2] - 1) // 2
     padded = _with_bands(work, tensor, side)
-    bias = work.weights.get(f"{node.path}.bias")
+    bias = work.bias(node)
     options = {"stride": (step, across), "dilation": (by, 1)}
     return work.build.conv(node.path, padded, kernel, bias, work.codes[node.path], **options)
 
@@ -95,7 +95,7 @@ def _with_bands(work: Lowering, tensor: str, side: int) -> str:
 def _depthwise(work: Lowering, node: Node, frames: Frames) -> str:
     tensor, _, by, step = _filtered(work, node.inputs[0], frames)
     weight = work.param(node, "weight").T[None, :, None]
-    bias = work.weights.get(f"{node.path}.bias")
+    bias = work.bias(node)
     options = {"stride": (step, 1), "dilation": (by, 1)}
     return work.build.depthwise(node.path, tensor, weight, bias, work.codes[node.path], **options)
 
