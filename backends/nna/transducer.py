@@ -19,6 +19,7 @@ from .lower import Lowered, lower
 from .lowering import at_once, scheduled
 from .place import Placement, place
 from .program import Array, Tensor, quantised
+from .proof import prove
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def compile_transducer(
     `bits`, below 8 with a codebook for each tensor.
 
     `weights` are float, by the names of the facts; `utterances` are inputs by path. Raises
-    AsrcError E0701 for what has no place, E0303 or E0404 where the model cannot be streamed.
+    AsrcError E0701 for what has no place, E0601 where an accumulator may overflow, E0303 or E0404
+    where the model cannot be streamed.
     """
     graph = facts.graph
     placement = place(facts)
@@ -68,7 +70,7 @@ def compile_transducer(
     inside = {logits, *graph.ancestors([logits])} - graph.ancestors([ends.frames, ends.labels])
     joint = at_once({*inside, ends.frames, ends.labels})
     of_frames, of_labels = scheduled(facts.schedule, True), scheduled(facts.label_schedule)
-    return Programs(
+    made = Programs(
         lower(facts, of_frames, weights, codes, [features], [ends.frames], "encoder", bits),
         lower(facts, of_labels, weights, codes, [row], [ends.labels], "predictor", bits),
         lower(facts, joint, weights, codes, [ends.frames, ends.labels], [logits], "joint", bits),
@@ -77,6 +79,9 @@ def compile_transducer(
         quantised(weights[f"{_table(graph, row)}.weight"], _tensor(codes[row])),
         placement,
     )
+    for lowered in (made.encoder, made.predictor, made.joint):
+        prove(lowered.program)
+    return made
 
 
 def front_end(graph: Graph, features: str) -> Graph:
