@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..compiler.diagnostics import Diagnostic
     from ..compiler.facts import Facts
     from ..dsl.syntax import Expr
+    from ..runtime.verified import Verdict
 
 
 @click.command("verify")
@@ -55,8 +56,13 @@ def command(
     However a stream is cut into pieces, it gives what the whole utterance gives, also at its end;
     padding and neighbours in a batch change nothing, also when some begin anew; look-ahead and
     context, parameters, state and work are as `asrc inspect` says.
+
+    FILE may also be what `asrc compile` made: its golden vectors run again, on the executor here
+    and on LiteRT's reference kernels.
     """
     _need_torch()
+    if file.endswith(".asrc"):
+        click.get_current_context().exit(FAILED if _vectors(Path(file)) else 0)
     import torch
 
     torch.set_num_threads(threads)
@@ -160,3 +166,37 @@ def _as_json(findings: list[Finding], broken: list[Diagnostic]) -> dict[str, Any
         ],
         "diagnostics": [as_dict(item) for item in broken],
     }
+
+
+# --- artefacts -------------------------------------------------------------------------------
+
+
+def _vectors(path: Path) -> list[Diagnostic]:
+    """Shows what golden vectors say; E1204 where they differ."""
+    from ..runtime.verified import verified
+
+    verdicts = list(verified(path))
+    broken = [_differs(one) for one in verdicts if one.mismatch is not None]
+    if look().json:
+        from ..dsl.render import as_dict
+
+        show_json({"ok": not broken, "diagnostics": [as_dict(item) for item in broken]})
+        return broken
+    rows = [
+        (one.program, one.runtime, f"{one.codes:,}", "differs" if one.mismatch else "equal")
+        for one in verdicts
+    ]
+    show_table(("program", "runtime", "codes", "golden vectors"), rows, left=2)
+    show_diagnostics(broken)
+    return broken
+
+
+def _differs(one: Verdict) -> Diagnostic:
+    from ..compiler.diagnostics import diagnostic
+
+    assert one.mismatch is not None
+    message = (
+        f"`{one.program}` on {one.runtime}: `{one.mismatch.tensor}` of step {one.mismatch.step}"
+        f" differs from the golden vectors in {one.mismatch.codes} codes"
+    )
+    return diagnostic("E1204", message, help="this runtime computes other integers: report it")

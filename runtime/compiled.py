@@ -1,10 +1,18 @@
 """A recogniser compiled for an accelerator: what the artefact holds, made and read again.
 
-manifest.json           rates, look-ahead, states, who computes what and why, where it comes from
-model.asrir, vocabulary the whole graph, and what its labels spell
-front.asrir, front.safetensors   what the host makes of audio
-table.safetensors       rows of the embedding, as codes
-encoder|predictor|joint.json, .safetensors, .tflite   the programs
+    manifest.json            rates, look-ahead, states, who computes what and why, the card
+    model.asrir, vocabulary  the whole graph, and what its labels spell
+    front.asrir, front.safetensors  what the host makes of audio
+    table.safetensors        rows of the embedding, as codes
+
+and for each of encoder, predictor and joint:
+
+    <program>.json, <program>.safetensors  structure and constants
+    <program>.tflite                       the same for LiteRT
+    <program>.golden.safetensors           what it gives on inputs that are there, too
+    <machine>/<program>.tflite             what the accelerator's own compiler made of it
+
+`estimates.json` has that compiler's estimates.
 """
 
 from __future__ import annotations
@@ -20,6 +28,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load, save
 
+from ..backends.nna.golden import recorded
 from ..backends.nna.lower import Lowered as Steady
 from ..backends.nna.machine import Estimate, machine, vela
 from ..backends.nna.program import Array
@@ -110,6 +119,7 @@ def compiled(
     for name in NAMES:
         lowered: Steady = getattr(programs, name)
         parts |= saved(lowered, name)
+        parts[f"{name}.golden.safetensors"] = save(recorded(lowered))
         parts[f"{name}.tflite"] = tflite(lowered.program)
     return parts
 

@@ -39,6 +39,10 @@ class Executor:
         self.states = {state: values[after] for state, after in self.program.states.items()}
         return {name: values[name] for name in self.program.outputs}
 
+    def value(self, name: str) -> Array:
+        """A tensor of the last step."""
+        return self.values[name]
+
     def _checked(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         wanted = {n for n in self.program.inputs if n not in self.program.states}
         if inputs.keys() != wanted:

@@ -43,6 +43,7 @@ ORDINARY = {
     "E1201": "tests/compiler/test_artefact.py::test_every_flipped_byte_is_found",
     "E1202": "tests/compiler/test_artefact.py::test_other_versions",
     "E1203": "tests/runtime/test_compiled.py::test_without_the_extra",
+    "E1204": "tests/runtime/test_compiled.py::test_golden_vectors_name_what_differs",
     "E1101": "tests/cli/test_verify.py::test_a_broken_contract",
     "E1102": "tests/cli/test_verify.py::test_without_pytorch",
 }

@@ -8,18 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load, save
 
 from asrc.backends.nna.executor import Executor
+from asrc.backends.nna.golden import Mismatch
+from asrc.backends.nna.litert import LiteRt
+from asrc.cli.main import cli
 from asrc.compiler.artefact import pack, unpack
 from asrc.compiler.diagnostics import AsrcError
 from asrc.runtime.calibration import graph_inputs
-from asrc.runtime.compiled import Compiled, compiled, read_compiled, write_compiled
+from asrc.runtime.compiled import NAMES, Compiled, compiled, read_compiled, write_compiled
 from asrc.runtime.listener import Listener
 from asrc.runtime.models import read_model
 from asrc.runtime.recogniser import write_recogniser
-from asrc.tests.backends.nna.litert import LiteRt
+from asrc.runtime.verified import verified
 from asrc.tests.runtime.test_listener import in_blocks, noise
 from asrc.tests.runtime.test_recogniser import made
 
@@ -76,6 +81,31 @@ def test_what_is_read_is_what_was_compiled(artefact: Path, tiny: Compiled) -> No
         }
         ours, theirs = Executor(program).step(given), LiteRt(program).step(given)
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_golden_vectors(artefact: Path) -> None:
+    verdicts = list(verified(artefact))
+    assert [(one.program, one.runtime) for one in verdicts] == [
+        (name, runtime) for name in NAMES for runtime in ("asrc", "LiteRT")
+    ]
+    assert all(one.mismatch is None and one.codes > 50 for one in verdicts)
+
+
+def test_golden_vectors_name_what_differs(artefact: Path, tmp_path: Path) -> None:
+    """The first tensor of the order in which operators run."""
+    parts = unpack(artefact.read_bytes(), "tiny")
+    golden = load(parts["encoder.golden.safetensors"])
+    for tensor in ("encoder.Lstm.h", "encoder.Lstm.c"):
+        golden[f"last/{tensor}"][..., 3] ^= 1
+    parts["encoder.golden.safetensors"] = save(golden)
+    (tmp_path / "a.asrc").write_bytes(pack(parts))
+    found = [one.mismatch for one in verified(tmp_path / "a.asrc") if one.program == "encoder"]
+    assert found == [Mismatch(7, "encoder.Lstm.c", 1)] * 2
+    done = CliRunner().invoke(cli, ["verify", str(tmp_path / "a.asrc"), "--plain"])
+    assert done.exit_code == 1
+    assert "E1204" in done.stderr
+    assert "`encoder.Lstm.c` of step 7" in done.stderr
+    assert CliRunner().invoke(cli, ["verify", str(artefact)]).exit_code == 0
 
 
 def test_a_model_is_a_folder_or_a_file(artefact: Path, tmp_path: Path) -> None:

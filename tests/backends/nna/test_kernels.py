@@ -10,10 +10,10 @@ import pytest
 
 from asrc.backends.nna.executor import Executor
 from asrc.backends.nna.kernels import KERNELS
+from asrc.backends.nna.litert import LiteRt
 from asrc.backends.nna.program import LIMITS, Array, Op, Program, Tensor
 from asrc.backends.nna.recipes import RECIPES
 from asrc.backends.nna.tflite import OPERATORS
-from asrc.tests.backends.nna.litert import LiteRt
 
 Chance = np.random.Generator
 

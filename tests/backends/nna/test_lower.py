@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from asrc.backends.nna.executor import Executor
+from asrc.backends.nna.litert import LiteRt
 from asrc.backends.nna.lower import Lowered
 from asrc.backends.nna.lowering import runs
 from asrc.backends.nna.program import LIMITS, Array, quantised, real
 from asrc.compiler.reference import evaluate
-from asrc.tests.backends.nna.litert import LiteRt
 from asrc.tests.backends.nna.models import ENCODERS, ends, facts, programs, utterance, weights
 
 

@@ -1,0 +1,86 @@
+"""Golden vectors: what a program gives on inputs that are kept with it.
+
+For whoever brings it to a device, and for `asrc verify`: inputs, outputs and states of some steps,
+and every tensor of the last one, so that the first operator that differs can be named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from .executor import Executor
+from .lower import Lowered
+from .program import LIMITS, Array, Program
+
+STEPS = 8
+
+
+class Steps(Protocol):
+    """An executor, ours or another one."""
+
+    states: dict[str, Array]
+
+    def reset(self) -> None: ...
+
+    def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
+
+    def value(self, name: str) -> Array: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Where a run left the vectors: the step, the first tensor that differs, and how many codes."""
+
+    step: int
+    tensor: str
+    codes: int
+
+
+def recorded(lowered: Lowered, seed: int = 0, steps: int = STEPS) -> dict[str, Array]:
+    """Vectors of random codes of all sizes, by `<step>/<in or out>/<tensor>`, the last step's
+    tensors as `last/<tensor>`; a flag is mostly up."""
+    program, chance = Executor(lowered.program), np.random.default_rng(seed)
+    found: dict[str, Array] = {}
+    for step in range(steps):
+        given = _random(lowered, chance)
+        made = program.step(given)
+        found |= {f"{step}/in/{name}": codes for name, codes in given.items()}
+        found |= {f"{step}/out/{name}": codes for name, codes in made.items()}
+    last = {op.output: program.value(op.output) for op in lowered.program.ops}
+    return found | {f"last/{name}": codes for name, codes in last.items()}
+
+
+def _random(lowered: Lowered, chance: np.random.Generator) -> dict[str, Array]:
+    program, found = lowered.program, {}
+    for name in program.inputs:
+        tensor = program.tensors[name]
+        if name in lowered.flags:
+            found[name] = (chance.random(tensor.shape) < 0.9).astype(np.int8)
+        elif name not in program.states:
+            low, high = LIMITS[tensor.dtype]
+            wide = chance.integers(low, high, tensor.shape, endpoint=True)
+            codes = tensor.zero + wide * chance.choice([0.1, 0.4, 1.0], tensor.shape)
+            found[name] = np.clip(np.rint(codes), low, high).astype(tensor.dtype)
+    return found
+
+
+def mismatches(program: Program, run: Steps, golden: Mapping[str, Array]) -> Iterator[Mismatch]:
+    """Of a run from the start; none if it gives the vectors. Raises KeyError where these are not
+    the program's."""
+    run.reset()
+    steps = 1 + max(int(key.split("/")[0]) for key in golden if not key.startswith("last/"))
+    for step in range(steps):
+        wanted = {n: golden[f"{step}/out/{n}"] for n in program.outputs}
+        given = {n: golden[f"{step}/in/{n}"] for n in program.inputs if n not in program.states}
+        made = run.step(given)
+        if step == steps - 1:
+            made = {op.output: run.value(op.output) for op in program.ops}
+            wanted = {name: golden[f"last/{name}"] for name in made}
+        for name, codes in wanted.items():
+            if count := int((made[name] != codes).sum()):
+                yield Mismatch(step, name, count)
+                return

@@ -1,0 +1,48 @@
+"""The golden vectors of an artefact, run again: by the executor here, and by LiteRT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.numpy import load
+
+from ..backends.nna.executor import Executor
+from ..backends.nna.golden import Mismatch, Steps, mismatches
+from ..backends.nna.litert import LiteRt
+from ..backends.nna.saved import restored
+from ..compiler.artefact import unpack
+from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.files import read_bytes
+from .compiled import NAMES
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of one program on one runtime: codes that were compared, and where they first differ."""
+
+    program: str
+    runtime: str
+    codes: int
+    mismatch: Mismatch | None
+
+
+def verified(path: Path) -> Iterator[Verdict]:
+    """Every program, on the executor, and its own `.tflite` file on LiteRT's reference kernels.
+
+    Raises AsrcError E0008, E1201 or E1202 for a file that is no whole artefact of a recogniser.
+    """
+    parts = unpack(read_bytes(path), str(path))
+    for name in NAMES:
+        program = restored(parts, name).program
+        try:
+            golden = load(parts[f"{name}.golden.safetensors"])
+            file = parts[f"{name}.tflite"]
+        except (KeyError, ValueError) as error:
+            message = f"`{path}` has no golden vectors of `{name}`: {error}"
+            raise AsrcError(diagnostic("E1201", message, help="compile it again")) from None
+        codes = sum(x.size for key, x in golden.items() if "/in/" not in key)
+        runs: dict[str, Steps] = {"asrc": Executor(program), "LiteRT": LiteRt(program, file)}
+        for runtime, run in runs.items():
+            yield Verdict(name, runtime, codes, next(mismatches(program, run, golden), None))
