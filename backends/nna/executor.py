@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -12,10 +13,14 @@ from .recipes import recipe_of
 
 
 class Executor:
-    """A program and its states; `values` are the tensors of the last step, by name."""
+    """A program and its states; `values` are the tensors of the last step, by name.
+
+    `saturated` counts codes that an operator's output could not hold, by the output's name.
+    """
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.saturated: Counter[str] = Counter()
         self.values: dict[str, Array] = {}
         self._kernels = [self._kernel(op) for op in program.ops]
         self._constants = {t.name: t.data for t in program.tensors.values() if t.data is not None}
@@ -23,7 +28,14 @@ class Executor:
 
     def _kernel(self, op: Op) -> Kernel:
         tensors, output = self.program.of(op)
-        return kernel(Site(op.kind, tensors, output, recipe_of(self.program, op), op.options))
+        recipe = recipe_of(self.program, op)
+        return kernel(Site(op.kind, tensors, output, recipe, op.options, self._counted(op.output)))
+
+    def _counted(self, output: str) -> Callable[[int], None]:
+        def count(codes: int) -> None:
+            self.saturated[output] += codes
+
+        return count
 
     def reset(self) -> None:
         """States stand for zero again."""

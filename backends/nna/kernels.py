@@ -24,13 +24,17 @@ Kernel = Callable[[Sequence[Array]], Array]
 
 @dataclass(frozen=True)
 class Site:
-    """An operator in its program: the tensors that it reads, the one it makes, its recipe."""
+    """An operator in its program: the tensors that it reads, the one it makes, its recipe.
+
+    `count` is told after each run how many codes saturated.
+    """
 
     kind: str
     tensors: Sequence[Tensor]
     output: Tensor
     recipe: Recipe
     options: Mapping[str, Any]
+    count: Callable[[int], None] | None = None
 
     def constant(self, place: int) -> Array:
         """Raises ValueError where an input is not constant."""
@@ -49,10 +53,14 @@ def kernel(site: Site) -> Kernel:
 # --- accumulators ---
 
 
-def _saturated(x: Array, output: Tensor) -> Array:
+def _saturated(x: Array, site: Site) -> Array:
     """Accumulators at the output's scale, its zero added."""
-    low, high = output.limits
-    return np.minimum(np.maximum(x + output.zero, low), high).astype(output.dtype)
+    low, high = site.output.limits
+    codes = x + site.output.zero
+    found = np.minimum(np.maximum(codes, low), high)
+    if site.count is not None:
+        site.count(int((found != codes).sum()))
+    return found.astype(site.output.dtype)
 
 
 def _scaling(recipe: Recipe) -> Callable[[Array], Array]:
@@ -85,7 +93,7 @@ def _conv(site: Site) -> Kernel:
 
     def run(codes: Sequence[Array]) -> Array:
         sums = windows(codes[0]).reshape(-1, len(flat)) @ flat
-        return _saturated(scaling(np.rint(sums).astype(np.int64) + bias), site.output)
+        return _saturated(scaling(np.rint(sums).astype(np.int64) + bias), site)
 
     return run
 
@@ -98,7 +106,7 @@ def _depthwise(site: Site) -> Kernel:
 
     def run(codes: Sequence[Array]) -> Array:
         sums = (windows(codes[0]) * weight).sum((-2, -1))
-        return _saturated(scaling(np.rint(sums).astype(np.int64) + bias), site.output)
+        return _saturated(scaling(np.rint(sums).astype(np.int64) + bias), site)
 
     return run
 
@@ -127,7 +135,7 @@ def _matmul(site: Site) -> Kernel:
         pairs = zip(codes, site.tensors, strict=True)
         first, second = (_centred(c, t).astype(np.float64) for c, t in pairs)
         product = first @ (second.swapaxes(-1, -2) if turned else second)
-        return _saturated(scaling(np.rint(product).astype(np.int64)), site.output)
+        return _saturated(scaling(np.rint(product).astype(np.int64)), site)
 
     return run
 
@@ -141,7 +149,7 @@ def _sum(site: Site) -> Kernel:
     def run(codes: Sequence[Array]) -> Array:
         pairs = zip(codes, site.tensors, (by.first, by.second), strict=True)
         first, second = (factor(_centred(c, t) << by.left) for c, t, factor in pairs)
-        return _saturated(by.out(first + sign * second), site.output)
+        return _saturated(by.out(first + sign * second), site)
 
     return run
 
@@ -151,14 +159,14 @@ def _mul(site: Site) -> Kernel:
 
     def run(codes: Sequence[Array]) -> Array:
         first, second = (_centred(c, t) for c, t in zip(codes, site.tensors, strict=True))
-        return _saturated(scaling(first * second), site.output)
+        return _saturated(scaling(first * second), site)
 
     return run
 
 
 def _requantise(site: Site) -> Kernel:
     scaling, (tensor,) = _scaling(site.recipe), site.tensors
-    return lambda codes: _saturated(scaling(_centred(codes[0], tensor)), site.output)
+    return lambda codes: _saturated(scaling(_centred(codes[0], tensor)), site)
 
 
 def _table(site: Site) -> Kernel:
@@ -174,7 +182,7 @@ def _looked_up(table: Array) -> Kernel:
 def _mean(site: Site) -> Kernel:
     scaling, (tensor,) = _scaling(site.recipe), site.tensors
     axes = tuple(site.options["axes"])
-    return lambda codes: _saturated(scaling(_centred(codes[0], tensor).sum(axes)), site.output)
+    return lambda codes: _saturated(scaling(_centred(codes[0], tensor).sum(axes)), site)
 
 
 def _rsqrt(site: Site) -> Kernel:

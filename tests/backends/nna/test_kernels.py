@@ -205,3 +205,14 @@ def test_all_pairs_of_codes(kind: str) -> None:
         program = one(Op(kind, ("a", "b"), "y"), [a, b], y)
         ours, theirs = Executor(program).step(inputs)["y"], LiteRt(program).step(inputs)["y"]
         assert np.array_equal(ours, theirs)
+
+
+def test_saturated_codes_are_counted() -> None:
+    """Those that the output cannot hold, not those at its ends."""
+    x, y = Tensor("x", (1, 1, 1, 6), "int16", 1.0), Tensor("y", (1, 1, 1, 6), "int8", 1.0)
+    program = one(Op("requantise", ("x",), "y"), [x], y)
+    executor = Executor(program)
+    codes = np.array([-129, -128, 0, 127, 128, 3000], np.int16).reshape(x.shape)
+    assert executor.step({"x": codes})["y"].ravel().tolist() == [-128, -128, 0, 127, 127, 127]
+    executor.step({"x": codes})
+    assert executor.saturated == {"y": 6}
