@@ -52,9 +52,12 @@ lint: $(READY) .mypy/asrc ## ruff and mypy
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 
+# What measures on a corpus is run by hand: its first lines say how.
 bench: $(READY) ## run benchmarks/*.py, one after the other
-	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do \
+	@set -e; for script in $(filter-out $(WITH_DATA),$(sort $(wildcard benchmarks/*.py))); do \
 		echo "== $$script"; $(BIN)/python $$script; done
+
+WITH_DATA := benchmarks/nna_stream.py benchmarks/peers.py
 
 clean: ## remove what make made
 	rm -rf $(VENV) .mypy .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist asrc.egg-info
