@@ -9,6 +9,9 @@ import torch
 
 import asrc
 from asrc.compiler.graph import Graph
+from asrc.runtime.calibration import graph_inputs
+from asrc.runtime.compiled import compiled, read_compiled, write_compiled
+from asrc.runtime.language import closed_language, read_sentences
 from asrc.runtime.recogniser import read_recogniser
 from asrc.training.cache import AudioCache
 from asrc.training.manifest import read_manifest
@@ -32,6 +35,26 @@ def test_it_hears_the_demonstration(name: str) -> None:
         h.utterance.id for h in heard if isinstance(h, Recognised) and h.text == h.utterance.text
     }
     assert right >= HEARD[name]
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_compiled_it_hears_them_too(name: str, tmp_path: Path) -> None:
+    """In integers, weights of 32 values a tensor, also within the closed language."""
+    recogniser = read_recogniser(MODELS / "pretrained" / name)
+    utterances = read_manifest(MODELS / "demo/demo.jsonl")
+    cache = AudioCache(recogniser.rate)
+    heard = [(cache.read(one), one.text) for one in utterances]
+    write_compiled(tmp_path / "a.asrc", compiled(recogniser, graph_inputs(recogniser, heard), 5))
+    language = closed_language(
+        recogniser.vocabulary, read_sentences(MODELS / "commands/sentences.txt")
+    )
+    found = recognise_as_stream(
+        read_compiled(tmp_path / "a.asrc"), utterances, cache, beam=4, scorer=language
+    )
+    right = {
+        h.utterance.id for h in found if isinstance(h, Recognised) and h.text == h.utterance.text
+    }
+    assert len(right & HEARD[name]) >= len(HEARD[name]) - 1
 
 
 @pytest.mark.parametrize("name", PRETRAINED)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import asrc
 from asrc.compiler.diagnostics import AsrcError
 from asrc.tests.runtime.sounds import RATE, tone
 from asrc.tests.training.corpora.voices import humming
@@ -34,6 +36,15 @@ VOCABULARY = {
     for script in table
     for word in canonical(script).split()
 }  # fmt: skip
+
+
+def test_the_sentences_beside_the_models_are_the_closed_language() -> None:
+    lines = (Path(asrc.__file__).parent / "models/commands/sentences.txt").read_text().splitlines()
+    tables = (
+        words.DIGITS, words.LETTERS, words.PHONETIC, words.NUMBERS, words.SYMBOLS, words.DATES,
+        words.TIMES, words.PROMPTS,
+    )  # fmt: skip
+    assert lines == [canonical(script) for table in tables for script in table]
 
 
 # --- sentences -------------------------------------------------------------------------------
