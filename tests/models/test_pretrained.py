@@ -27,7 +27,7 @@ HEARD = {
         "digits-oh",
         "phonetic-f_p",
         "vm-star-cancel",
-    }  # fmt: skip
+    }
 }
 """What each is known to get right of the demonstration."""
 
