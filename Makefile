@@ -35,7 +35,7 @@ demo: $(READY) ## check, inspect, stream, hear, compile: the tour
 	$(BIN)/asrc transcribe models/pretrained/commands-rnnt models/demo/*.flac
 	@printf '\n== What was said, and how much of it was heard:\n\n'
 	$(BIN)/asrc eval models/pretrained/commands-rnnt models/demo/demo.jsonl --worst 3
-	@printf '\n== Compiled for an accelerator, it is integers in one file, and hears the same:\n\n'
+	@printf '\n== Compiled for an accelerator, it is integers in one file, and listens as well:\n\n'
 	$(BIN)/asrc compile models/pretrained/commands-rnnt --target nna --calibrate models/demo/demo.jsonl \
 		--weights 5 --machine ethos-u55-256 --out build/commands.asrc
 	$(BIN)/asrc transcribe build/commands.asrc models/demo/*.flac
