@@ -13,7 +13,7 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from asrc.backends.nna.executor import Executor
 from asrc.backends.nna.litert import LiteRt
-from asrc.backends.nna.program import Array
+from asrc.backends.nna.program import Array, Program
 from asrc.compiler.artefact import read_artefact
 from asrc.runtime.audio import read_audio
 from asrc.runtime.compiled import read_compiled
@@ -35,27 +36,28 @@ BLOCK = 1600
 """Samples that are pushed at once."""
 
 
-class Watched:
-    """The encoder's executor, and LiteRT beside it for its first steps."""
+class Watched(Executor):
+    """An executor, and LiteRT beside it for its first steps."""
 
-    def __init__(self, steps: IntegerSteps, other: LiteRt, exact: int) -> None:
-        self.steps, self.other, self.left = steps, other, exact
-        self.codes = self.different = self.taken = 0
-        self._step = steps.program.step
-        steps.program.step = self.step  # type: ignore[method-assign]
+    def __init__(self, program: Program, file: bytes, exact: int) -> None:
+        super().__init__(program)
+        self.other, self.left = LiteRt(program, file), exact
+        self.compared = self.different = self.taken = 0
 
-    def step(self, inputs: dict[str, Array]) -> dict[str, Array]:
+    def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         self.taken += 1
-        if not self.left:
-            return self._step(inputs)
-        self.left -= 1
-        self.other.states = dict(self.steps.program.states)
-        made, theirs = self._step(inputs), self.other.step(inputs)
-        pairs = [(made[name], theirs[name]) for name in made]
-        pairs += [(self.steps.program.states[n], self.other.states[n]) for n in self.other.states]
-        self.codes += sum(a.size for a, _ in pairs)
-        self.different += sum(int((a != b).sum()) for a, b in pairs)
+        self.other.states = dict(self.states)
+        made = super().step(inputs)
+        if self.left:
+            self.left -= 1
+            self._compare(made, self.other.step(inputs))
         return made
+
+    def _compare(self, made: Mapping[str, Array], theirs: Mapping[str, Array]) -> None:
+        pairs = [(made[name], theirs[name]) for name in made]
+        pairs += [(self.states[name], self.other.states[name]) for name in self.states]
+        self.compared += sum(ours.size for ours, _ in pairs)
+        self.different += sum(int((ours != other).sum()) for ours, other in pairs)
 
 
 def heard(steps: IntegerSteps, samples: Samples) -> Array:
@@ -84,7 +86,7 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     steps = compiled.run().steps
     assert isinstance(steps, IntegerSteps)
     file = read_artefact(given.artefact)["encoder.tflite"]
-    watched = Watched(steps, LiteRt(steps.encoder.program, file), given.exact)
+    watched = steps.program = Watched(steps.encoder.program, file, given.exact)
     seconds, start, memory = 0.0, time.perf_counter(), 0
     for number, samples in enumerate(utterances(given.manifest, given.hours)):
         last, frames = samples, heard(steps, samples)
@@ -101,7 +103,7 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
         "seconds of audio": round(seconds),
         "real-time factor": round(took / seconds, 3),
         "steps": watched.taken,
-        "codes compared with LiteRT": watched.codes,
+        "codes compared with LiteRT": watched.compared,
         "of these different": watched.different,
         "KiB of memory more at the end than after 20 utterances": (
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory

@@ -46,8 +46,9 @@ def command(
     With --machine, which may be repeated, Vela compiles the programs for that accelerator as well;
     times and memory are its estimates for one step.
     """
+    from ..compiler.artefact import write_artefact
     from ..runtime.calibration import graph_inputs
-    from ..runtime.compiled import compiled, for_machines, read_compiled, write_compiled
+    from ..runtime.compiled import compiled, for_machines, read_compiled
     from ..runtime.recogniser import read_recogniser
     from ..runtime.threads import use_threads
 
@@ -55,7 +56,7 @@ def command(
     recogniser = read_recogniser(model)
     heard = _heard(recogniser, calibrate, utterances)
     parts = compiled(recogniser, graph_inputs(recogniser, heard), bits)
-    write_compiled(out, for_machines(parts, machine))
+    write_artefact(out, for_machines(parts, machine))
     found = read_compiled(out)
     if look().json:
         figures = {**_figures(found.programs), "estimates": _plain(found.estimates)}

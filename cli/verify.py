@@ -61,11 +61,11 @@ def command(
     and on LiteRT's reference kernels.
     """
     _need_torch()
+    from ..runtime.threads import use_threads
+
+    use_threads(threads)
     if file.endswith(".asrc"):
         click.get_current_context().exit(FAILED if _vectors(Path(file)) else 0)
-    import torch
-
-    torch.set_num_threads(threads)
     result = run(load(file, settings), pipeline, passes, Watch((), False, False, None))
     trial = _trial(result.facts, weights, seed)
     from ..backends.torch.contract import run_contract

@@ -24,23 +24,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from ..backends.nna.golden import recorded
 from ..backends.nna.lower import Lowered as Steady
 from ..backends.nna.machine import Estimate, machine, vela
 from ..backends.nna.program import Array
-from ..backends.nna.saved import restored, saved
+from ..backends.nna.saved import packed, restored, saved
 from ..backends.nna.tflite import tflite
 from ..backends.nna.transducer import Ends, Programs, compile_transducer, front_end
 from ..backends.torch.lowered import Lowered
 from ..backends.torch.weights import load_weights
-from ..compiler.artefact import pack, unpack
+from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.facts import Facts
-from ..compiler.files import read_bytes, write_bytes
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
 from ..compiler.types import Stream, base_clock
@@ -82,7 +80,7 @@ class Compiled:
         encoder, predictor, joint = (self.programs[name] for name in NAMES)
         said = self.manifest
         periods = {name: Fraction(text) for name, text in said["periods"].items()}
-        output, features = encoder.program.outputs[0], said["features"]
+        features, output = said["features"], next(iter(encoder.made))
         pace = Pace(periods[features], {f: periods[f] for f in encoder.flags}, periods[output])
         steps = IntegerSteps(self.front, encoder, features, pace)
         model = IntegerTransducer(predictor, joint, said["row"], self.table)
@@ -110,8 +108,8 @@ def compiled(
         "model.asrir": print_graph(facts.graph, facts.types).encode(),
         "vocabulary": recogniser.vocabulary.data(),
         "front.asrir": print_graph(front, Facts(front).types).encode(),
-        "front.safetensors": save({name: np.ascontiguousarray(x) for name, x in kept.items()}),
-        "table.safetensors": save({"rows": programs.table}),
+        "front.safetensors": packed(kept),
+        "table.safetensors": packed({"rows": programs.table}),
         "manifest.json": (
             json.dumps(_manifest(recogniser, facts, programs, bits), indent=1) + "\n"
         ).encode(),
@@ -119,7 +117,7 @@ def compiled(
     for name in NAMES:
         lowered: Steady = getattr(programs, name)
         parts |= saved(lowered, name)
-        parts[f"{name}.golden.safetensors"] = save(recorded(lowered))
+        parts[f"{name}.golden.safetensors"] = packed(recorded(lowered))
         parts[f"{name}.tflite"] = tflite(lowered.program)
     return parts
 
@@ -159,7 +157,7 @@ def _manifest(
     recogniser: Recogniser, facts: Facts, programs: Programs, bits: int
 ) -> dict[str, Any]:
     encoder = programs.encoder
-    output = encoder.program.outputs[0]
+    (output,) = encoder.made
     values = {programs.features: programs.features, output: output, **encoder.flags}
     return {
         "kind": KIND,
@@ -189,15 +187,10 @@ def _period(facts: Facts, path: str) -> Fraction:
     return clock.period
 
 
-def write_compiled(path: Path, parts: Mapping[str, bytes]) -> None:
-    """Whole, or as it was. Raises AsrcError E0008."""
-    write_bytes(path, pack(parts))
-
-
 def read_compiled(path: Path) -> Compiled:
     """Raises AsrcError E0008 where it cannot be read, E1201 where a byte is wrong or a part is
     missing, E1202 where it is of another version."""
-    parts = unpack(read_bytes(path), str(path))
+    parts = read_artefact(path)
     try:
         manifest = json.loads(parts["manifest.json"])
         if manifest["kind"] != KIND:

@@ -85,7 +85,7 @@ class IntegerSteps:
         self.front, self.encoder, self.features, self.pace = front, encoder, features, pace
         self.session = Session(front)
         self.program = Executor(encoder.program)
-        self.output = encoder.program.outputs[0]
+        ((self.output, self.codes),) = encoder.made.items()
         self.restart()
 
     def restart(self) -> None:
@@ -115,12 +115,15 @@ class IntegerSteps:
         found = []
         wanted = None if end is None else self._length(end, self.pace.output)
         while self._made < wanted if wanted is not None else self._ready():
-            codes = self.program.step(self._inputs(end))[self.output]
-            at = self._frame(self.output)
+            rows = self.program.step(self._inputs(end))[self.codes][0, :, 0]
+            ours = [
+                row
+                for n, row in enumerate(rows)
+                if self._there(self._frame(self.output, n), wanted)
+            ]
+            found += ours
+            self._made += len(ours)
             self._step += 1
-            if at >= 0:
-                found.append(codes.reshape(-1))
-                self._made += 1
             self._forget()
         return found
 
@@ -163,7 +166,7 @@ class IntegerSteps:
         self._before += gone
 
     def _block(self, rows: list[Array]) -> dict[str, Block]:
-        width = self.encoder.program.tensors[self.output].shape[-1]
+        width = self.encoder.program.tensors[self.codes].shape[-1]
         codes = np.stack(rows) if rows else np.zeros((0, width), np.int8)
         data = torch.from_numpy(codes)[None]
         first = torch.tensor([self._made - len(rows)])

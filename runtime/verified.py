@@ -12,9 +12,8 @@ from ..backends.nna.executor import Executor
 from ..backends.nna.golden import Mismatch, Steps, mismatches
 from ..backends.nna.litert import LiteRt
 from ..backends.nna.saved import restored
-from ..compiler.artefact import unpack
+from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
-from ..compiler.files import read_bytes
 from .compiled import NAMES
 
 
@@ -33,7 +32,7 @@ def verified(path: Path) -> Iterator[Verdict]:
 
     Raises AsrcError E0008, E1201 or E1202 for a file that is no whole artefact of a recogniser.
     """
-    parts = unpack(read_bytes(path), str(path))
+    parts = read_artefact(path)
     for name in NAMES:
         program = restored(parts, name).program
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from typing import cast
 
 import numpy as np
 
@@ -44,19 +46,17 @@ def _seen(
 def _of_norm(
     node: Node, weights: Mapping[str, Array], source: Value
 ) -> Iterator[tuple[str, Array]]:
-    x = source.data[source.present]
+    x, eps = source.data[source.present], float(cast("Fraction", node.attrs["eps"]))
+    weight, bias = (weights[f"{node.owner or node.path}.{name}"] for name in ("weight", "bias"))
     centred = x - x.mean(-1, keepdims=True)
     variance = (centred**2).mean(-1, keepdims=True)
-    unit = centred / np.sqrt(variance + 1e-5)
+    root = 1 / np.sqrt(variance + eps)
     yield f"{node.path}.square", centred**2
     yield f"{node.path}.variance", variance
-    yield f"{node.path}.root", 1 / np.sqrt(variance + 1e-5)
-    yield f"{node.path}.unit", unit
-    yield f"{node.path}.scaled", unit * weights[f"{node.path}.weight"]
-    yield (
-        f"{node.path}.scaled",
-        unit * weights[f"{node.path}.weight"] + weights[f"{node.path}.bias"],
-    )
+    yield f"{node.path}.root", root
+    yield f"{node.path}.unit", centred * root
+    yield f"{node.path}.scaled", centred * root * weight
+    yield f"{node.path}.scaled", centred * root * weight + bias
 
 
 def of_norms(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Code]:

@@ -39,8 +39,7 @@ class Executor:
 
     def reset(self) -> None:
         """States stand for zero again."""
-        tensors = (self.program.tensors[name] for name in self.program.states)
-        self.states = {t.name: np.full(t.shape, t.zero, t.dtype) for t in tensors}
+        self.states = self.program.at_rest()
 
     def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs of one step, by name; states go on. Raises ValueError for what does not fit."""

@@ -61,13 +61,14 @@ _SAME = VIEWS | {"flatten", "slice"}
 """What has the format of its input."""
 
 
-def choose(graph: Graph, ranges: Mapping[str, Range], given: Mapping[str, Code]) -> dict[str, Code]:
-    """A format for every value; `given` are decided already, those of inputs for instance."""
+def choose(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Code]:
+    """A format for every value that has a range."""
     wide = _accumulators(graph)
-    found = dict(given)
-    for node in graph:
-        if node.path not in found and node.op not in _SAME and node.path in ranges:
-            found[node.path] = _format(graph, node, ranges[node.path], wide)
+    found = {
+        node.path: _format(graph, node, ranges[node.path], wide)
+        for node in graph
+        if node.op not in _SAME and node.path in ranges
+    }
     for _ in range(len(graph.nodes)):
         left = [n for n in graph if n.path not in found and n.inputs and n.inputs[0] in found]
         if not left:

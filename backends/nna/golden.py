@@ -22,8 +22,6 @@ STEPS = 8
 class Steps(Protocol):
     """An executor, ours or another one."""
 
-    states: dict[str, Array]
-
     def reset(self) -> None: ...
 
     def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...

@@ -32,8 +32,7 @@ class LiteRt:
 
     def reset(self) -> None:
         """States stand for zero again."""
-        tensors = (self.program.tensors[name] for name in self.program.states)
-        self.states = {t.name: np.full(t.shape, t.zero, t.dtype) for t in tensors}
+        self.states = self.program.at_rest()
 
     def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs of one step, by name; states go on."""

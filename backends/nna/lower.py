@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from ...compiler.facts import Facts
 from ...compiler.graph import Node
 from .build import Builder
-from .formats import Code
-from .lowering import VIEWED, Frames, Lowering, Timeline
+from .formats import VIEWS, Code
+from .lowering import Frames, Lowering, Timeline
 from .program import Array, Program
 from .rows import ROWS
 
@@ -26,12 +26,14 @@ class Lowered:
 
     frames   which frames of each input, and of each output, step 0 has; `count` of them a step
     flags    of each flag input the value whose frames it tells about
+    made     the tensor of each output
     """
 
     program: Program
     frames: Mapping[str, Frames]
     count: Mapping[str, int]
     flags: Mapping[str, str]
+    made: Mapping[str, str]
 
 
 def lower(
@@ -55,15 +57,16 @@ def lower(
     for path in mine:
         work.open(path)
     for path in graph.order:
-        if path in inside and graph[path].op not in VIEWED and graph[path].op != "window":
+        if path in inside and graph[path].op not in VIEWS:
             _emit(work, graph[path])
+    made = {path: work.take(path, work.frames(path)) for path in outputs}
+    work.build.outputs += made.values()
     for path in mine:
         work.close(path)
-    work.build.outputs[:0] = [work.made[path] for path in outputs]
     frames = {p: work.frames(p) for p in (*inputs, *outputs)}
     frames |= {flag: work.frames(path) for flag, path in work.flags.items()}
     count = {p: timeline.count[work.flags.get(p, p)] for p in frames}
-    return Lowered(work.build.program(), frames, count, work.flags)
+    return Lowered(work.build.program(), frames, count, work.flags, made)
 
 
 def _emit(work: Lowering, node: Node) -> None:

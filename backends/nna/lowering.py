@@ -72,9 +72,9 @@ class Lowering:
         return self.timeline.buffers
 
     def source(self, path: str, frame: int) -> tuple[str, int]:
-        """Whose frame is meant by a frame of a value, views looked through."""
+        """Whose frame is meant by a frame of a value, views looked through; an input is no view."""
         node = self.facts.graph[path]
-        moved = VIEWED.get(node.op)
+        moved = None if path in self.made else VIEWED.get(node.op)
         return (path, frame) if moved is None else self.source(node.inputs[0], moved(node, frame))
 
     def take(self, path: str, frames: Sequence[int]) -> str:
@@ -117,13 +117,14 @@ class Lowering:
         count = self.timeline.count[path]
         after = self._picked(path, tuple(frame + count for frame in self.buffers[path]))
         self.build.states[self.kept[path]] = after
-        self.build.outputs.append(after)
+        if after not in self.build.outputs:
+            self.build.outputs.append(after)
 
     def flagged(self, path: str, tensor: str) -> str:
         """A value whose frames outside of the utterance are zero."""
         frames = self.frames(path)
         kind = self.facts.types[path].clock
-        name = f"there.{kind}.{frames[0]}.{len(frames)}".replace(" ", "")
+        name = f"there.{kind}.{'.'.join(map(str, frames))}".replace(" ", "")
         if name not in self.flags:
             self.flags[name] = path
             self.build.input(name, (1, len(frames), 1, 1), ONE)

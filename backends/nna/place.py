@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ...compiler.facts import Facts
 from ...compiler.graph import Graph, Node
-from .formats import readers
-from .lowering import VIEWED
+from .formats import VIEWS, readers
 from .rows import ROWS
 
 HOST: Mapping[str, str] = {
@@ -29,23 +28,18 @@ class Placement:
     graph: Graph
     host: Mapping[str, str]
 
-    def boundary(self, outputs: Collection[str]) -> tuple[list[str], list[str]]:
-        """What some values need of the host, and what of the accelerator's the host needs."""
-        needed = {*outputs, *self.graph.ancestors(outputs)}
-        mine = {path for path in needed if path not in self.host}
-        into = [p for p in needed if p in self.host and self._read_by(p, mine)]
-        out = [p for p in mine if p in outputs or self._read_by(p, needed - mine)]
-        return sorted(into), sorted(out)
-
-    def _read_by(self, path: str, readers: Collection[str]) -> bool:
-        return any(path in self.graph[reader].inputs for reader in readers)
+    def needs(self, output: str) -> list[str]:
+        """What an output of the accelerator is made of by the host."""
+        mine = {p for p in (output, *self.graph.ancestors([output])) if p not in self.host}
+        read = {path for one in mine for path in self.graph[one].inputs}
+        return sorted(read & self.host.keys())
 
 
 def place(facts: Facts) -> Placement:
     """Raises AsrcError E0701 for values that neither side computes, each with its place."""
     graph = facts.graph
     host = {node.path: HOST[node.op] for node in graph if node.op in HOST}
-    known = ROWS.keys() | VIEWED.keys() | HOST.keys() | {"window"}
+    known = ROWS.keys() | VIEWS | HOST.keys()
     problems = [_nowhere(node) for node in graph if node.op not in known]
     problems += [_unfit(node, why) for node in graph if (why := _reason(facts, node))]
     if problems:

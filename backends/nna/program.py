@@ -85,6 +85,11 @@ class Program:
         if missing := {*self.outputs, *self.states.values()} - known:
             raise ValueError(f"nothing makes {sorted(missing)}")
 
+    def at_rest(self) -> dict[str, Array]:
+        """States that stand for zero."""
+        tensors = (self.tensors[name] for name in self.states)
+        return {t.name: np.full(t.shape, t.zero, t.dtype) for t in tensors}
+
     def figures(self) -> dict[str, int]:
         """Operators, bytes of weights and of state."""
         weights = [t.bytes for t in self.tensors.values() if t.data is not None]

@@ -1,6 +1,6 @@
 """What an operator multiplies, shifts and looks up: integers, from the scales of its tensors.
 
-The one place where scales become integers: training, executor and files read it. Multipliers are
+The one place where scales become integers; executor and proof read it. Multipliers are
 derived as TensorFlow Lite derives them, float32 products included, so that a file that holds scales
 alone says the same.
 """
@@ -15,6 +15,7 @@ import numpy as np
 
 from .fixed import Rescale, rescale, round_half_away
 from .program import Array, Op, Program, Tensor
+from .softmax import DIFFERENCE_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,6 @@ def _table(kind: str) -> Callable[[Sequence[Tensor], Tensor, Mapping[str, Any]],
         return Table(tuple(min(max(code, -128), 127) for code in found))
 
     return made
-
-
-DIFFERENCE_BITS = 5
-"""Integer bits of a difference of logits (gemmlowp's FixedPoint<int32, 5>)."""
 
 
 def _softmax(inputs: Sequence[Tensor], output: Tensor, options: Mapping[str, Any]) -> Recipe:

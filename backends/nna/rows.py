@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
+from math import gcd
 
 import numpy as np
 
@@ -17,21 +19,29 @@ Row = Callable[[Lowering, Node, Frames], str]
 def _filtered(work: Lowering, path: str, frames: Frames) -> tuple[str, int, int, int]:
     """Input of a filter over time: a tensor, the taps, their distance and the stride.
 
-    Between a window and its reader there may be views: a stride, a shift.
+    Between a window and its reader there may be views: a stride, a shift. Only frames that some
+    tap sees are taken, for others need not be there; where that leaves gaps, each output has
+    frames of its own.
     """
     node = work.facts.graph[path]
-    while node.op in VIEWED:
+    while node.op in VIEWED and node.path not in work.made:
         frames = tuple(VIEWED[node.op](node, frame) for frame in frames)
         node = work.facts.graph[node.inputs[0]]
     past, future, by = _taps(node)
     source = node.inputs[0] if node.op == "window" else node.path
-    step = frames[1] - frames[0] if len(frames) > 1 else 1
-    reach = range(frames[0] - past, frames[-1] + future + 1)
-    return work.take(source, tuple(reach)), (past + future) // by + 1, by, step
+    seen = [tuple(frame + by * tap for tap in range(-past, future + 1)) for frame in frames]
+    steps = {after - before for before, after in pairwise(frames)} or {1}
+    apart = gcd(by, *steps) if len(seen[0]) > 1 else max(steps)
+    reach = tuple(range(seen[0][0], seen[-1][-1] + 1, apart))
+    if len(steps) == 1 and set(reach) == {frame for one in seen for frame in one}:
+        (step,) = steps
+        return work.take(source, reach), len(seen[0]), max(by // apart, 1), step // apart
+    every = tuple(frame for one in seen for frame in one)
+    return work.take(source, every), len(seen[0]), 1, len(seen[0])
 
 
 def _taps(node: Node) -> tuple[int, int, int]:
-    """Frames before and after, and their distance."""
+    """Taps before and after, and the frames from each to the next."""
     if node.op != "window":
         return 0, 0, 1
     past, future, by = (int(str(node.attrs[name])) for name in ("past", "future", "by"))

@@ -18,11 +18,7 @@ from .program import Array, Op, Program, Tensor
 def saved(lowered: Lowered, name: str) -> dict[str, bytes]:
     """The parts `<name>.json` and `<name>.safetensors`."""
     program = lowered.program
-    constants = {
-        tensor.name: np.ascontiguousarray(tensor.data)  # safetensors writes memory as it lies
-        for tensor in program.tensors.values()
-        if tensor.data is not None
-    }
+    constants = {t.name: t.data for t in program.tensors.values() if t.data is not None}
     whole = {
         "name": program.name,
         "tensors": [_of_tensor(tensor) for tensor in program.tensors.values()],
@@ -33,9 +29,15 @@ def saved(lowered: Lowered, name: str) -> dict[str, bytes]:
         "frames": lowered.frames,
         "count": lowered.count,
         "flags": lowered.flags,
+        "made": lowered.made,
     }
     text = json.dumps(whole, indent=1)
-    return {f"{name}.json": text.encode(), f"{name}.safetensors": save(constants)}
+    return {f"{name}.json": text.encode(), f"{name}.safetensors": packed(constants)}
+
+
+def packed(arrays: Mapping[str, Array]) -> bytes:
+    """As safetensors, which would write the memory of a view as it lies."""
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def _of_tensor(tensor: Tensor) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def _lowered(found: Mapping[str, Any], constants: Mapping[str, Array]) -> Lowere
         found["states"],
     )
     frames = {path: tuple(frames) for path, frames in found["frames"].items()}
-    return Lowered(program, frames, found["count"], found["flags"])
+    return Lowered(program, frames, found["count"], found["flags"], found["made"])
 
 
 def _tensor(plain: Mapping[str, Any], data: Array | None) -> Tensor:

@@ -15,8 +15,8 @@ from .program import Array
 _SUM_BITS = 12
 """Integer bits of the sum of exponentials."""
 
-_BITS = 5
-"""Integer bits of a difference of logits."""
+DIFFERENCE_BITS = 5
+"""Integer bits of a difference of logits (gemmlowp's FixedPoint<int32, 5>)."""
 
 _MOST = (1 << 31) - 1
 
@@ -49,12 +49,12 @@ def _shifted(x: Array, exponent: int) -> Array:
 
 def exponential(x: Array) -> Array:
     """exp(x) without integer bits, of x <= 0 with five of them."""
-    quarter = 1 << (31 - _BITS - 2)
+    quarter = 1 << (31 - DIFFERENCE_BITS - 2)
     part = (x & (quarter - 1)) - quarter
-    found = _exponential_of_small(_shifted(part, _BITS))
+    found = _exponential_of_small(_shifted(part, DIFFERENCE_BITS))
     remainder = part - x
     for power, multiplier in _POWERS:
-        bit = remainder >> (31 - _BITS + power) & 1
+        bit = remainder >> (31 - DIFFERENCE_BITS + power) & 1
         found = np.where(bit == 1, doubling_high(found, multiplier), found)
     return np.where(x == 0, _MOST, found)
 

@@ -62,10 +62,10 @@ def compile_transducer(
     """
     graph = facts.graph
     placement = place(facts)
-    (features,), _ = _only(placement, ends.frames)
-    (row,), _ = _only(placement, ends.labels)
+    features = _only(placement, ends.frames)
+    row = _only(placement, ends.labels)
     ranges = ranges_of(facts, weights, utterances)
-    codes = choose(graph, ranges, {}) | of_norms(graph, ranges)
+    codes = choose(graph, ranges) | of_norms(graph, ranges)
     logits = _before_host(placement, ends.head)
     inside = {logits, *graph.ancestors([logits])} - graph.ancestors([ends.frames, ends.labels])
     joint = at_once({*inside, ends.frames, ends.labels})
@@ -89,12 +89,12 @@ def front_end(graph: Graph, features: str) -> Graph:
     return replace(graph, outputs={"features": features}, losses={}, budgets=())
 
 
-def _only(placement: Placement, end: str) -> tuple[list[str], list[str]]:
-    into, out = placement.boundary([end])
+def _only(placement: Placement, end: str) -> str:
+    into = placement.needs(end)
     if len(into) != 1:
         message = f"`{end}` is made of {len(into)} values of the host, it must be one"
         raise AsrcError(diagnostic("E0701", message, placement.graph[end].span))
-    return into, out
+    return into[0]
 
 
 def _before_host(placement: Placement, head: str) -> str:

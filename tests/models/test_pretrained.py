@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import asrc
+from asrc.compiler.artefact import write_artefact
 from asrc.compiler.graph import Graph
 from asrc.runtime.calibration import graph_inputs
-from asrc.runtime.compiled import compiled, read_compiled, write_compiled
+from asrc.runtime.compiled import compiled, read_compiled
 from asrc.runtime.language import closed_language, read_sentences
 from asrc.runtime.recogniser import read_recogniser
 from asrc.training.cache import AudioCache
@@ -50,7 +51,7 @@ def test_compiled_it_hears_them_too(name: str, tmp_path: Path) -> None:
     utterances = read_manifest(MODELS / "demo/demo.jsonl")
     cache = AudioCache(recogniser.rate)
     heard = [(cache.read(one), one.text) for one in utterances]
-    write_compiled(tmp_path / "a.asrc", compiled(recogniser, graph_inputs(recogniser, heard), 5))
+    write_artefact(tmp_path / "a.asrc", compiled(recogniser, graph_inputs(recogniser, heard), 5))
     language = closed_language(
         recogniser.vocabulary, read_sentences(MODELS / "commands/sentences.txt")
     )

@@ -16,15 +16,21 @@ from safetensors.numpy import load, save
 from asrc.backends.nna.executor import Executor
 from asrc.backends.nna.golden import Mismatch
 from asrc.backends.nna.litert import LiteRt
+from asrc.backends.nna.program import real
+from asrc.backends.torch.lowered import Lowered
 from asrc.cli.main import cli
-from asrc.compiler.artefact import pack, unpack
+from asrc.compiler.artefact import pack, unpack, write_artefact
 from asrc.compiler.diagnostics import AsrcError
 from asrc.runtime.calibration import graph_inputs
-from asrc.runtime.compiled import NAMES, Compiled, compiled, read_compiled, write_compiled
+from asrc.runtime.compiled import NAMES, Compiled, compiled, read_compiled
+from asrc.runtime.integer import IntegerSteps
 from asrc.runtime.listener import Listener
 from asrc.runtime.models import read_model
-from asrc.runtime.recogniser import write_recogniser
+from asrc.runtime.recogniser import Recogniser, write_recogniser
+from asrc.runtime.running import Running
 from asrc.runtime.verified import verified
+from asrc.runtime.vocabulary import build_vocabulary
+from asrc.tests.backends.nna.models import ENCODERS, facts, utterance, weights
 from asrc.tests.runtime.test_listener import in_blocks, noise
 from asrc.tests.runtime.test_recogniser import made
 
@@ -36,7 +42,7 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         recogniser.lowered.tensors()["joint.out.dense.bias"][-1] = 0.4
     heard = [(noise(0.8, seed), "low high") for seed in range(3)]
     path = tmp_path_factory.mktemp("compiled") / "tiny.asrc"
-    write_compiled(path, compiled(recogniser, graph_inputs(recogniser, heard)))
+    write_artefact(path, compiled(recogniser, graph_inputs(recogniser, heard)))
     return path
 
 
@@ -54,6 +60,42 @@ def test_blocks_do_not_matter(tiny: Compiled, sizes: list[int], seed: int) -> No
     in_blocks(listener, noise(0.3, 77), [100])
     assert in_blocks(listener, samples, sizes) == wanted
     assert wanted
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("predictor", ["LstmPredictor(12, 16, width=8)", "Embed(8) |> Lstm(12)"])
+def test_every_encoder_as_a_stream(encoder: str, predictor: str, tmp_path: Path) -> None:
+    """As many frames as in float, near them, the same however audio comes; vectors hold."""
+    found = Lowered(facts(encoder, predictor))
+    with torch.no_grad():
+        for name, tensor in found.tensors().items():
+            tensor.copy_(torch.from_numpy(weights(encoder, predictor)[name]))
+    recogniser = Recogniser(found.eval(), build_vocabulary("abcdefghijk", "characters"), {})
+    heard = [(utterance(seed)["audio"][:, 0], "abc") for seed in range(3)]
+    write_artefact(tmp_path / "a.asrc", compiled(recogniser, graph_inputs(recogniser, heard)))
+    assert all(one.mismatch is None for one in verified(tmp_path / "a.asrc"))
+    integers, floats = read_compiled(tmp_path / "a.asrc").run(), recogniser.run()
+    audio = torch.from_numpy(utterance(9)["audio"])[None]
+    whole, pieces = (codes(integers, audio, size) for size in (1 << 30, 333))
+    assert torch.equal(whole, pieces)
+    wanted = codes(floats, audio, 1 << 30)
+    assert whole.shape == wanted.shape
+    assert isinstance(integers.steps, IntegerSteps)
+    tensor = integers.steps.encoder.program.tensors[integers.steps.codes]
+    got = torch.from_numpy(real(whole.numpy(), tensor))
+    assert (got - wanted).square().sum() < 0.03 * wanted.square().sum()
+
+
+def codes(running: Running, audio: torch.Tensor, size: int) -> torch.Tensor:
+    """All encoder frames that are there, `[frames, D]`."""
+    running.steps.restart()
+    with torch.no_grad():
+        blocks = [running.steps.push({running.audio: part}) for part in audio.split(size, 1)]
+        blocks.append(running.steps.finish())
+    return torch.cat(
+        [block[running.frames[0]].data[0][block[running.frames[0]].there[0]] for block in blocks]
+    )
 
 
 def test_a_beam_hears_it_too(tiny: Compiled) -> None:

@@ -38,6 +38,25 @@ ENCODERS = {
   y = u[t-2..t+3] |> depthwise |> layernorm |> swish |> dense(16)
   z = concat(x + y, x[t-1]) |> ProjectedLstm(16, 8)
   out z[t+1] |> tanh |> dense(12)""",
+    "ends in a norm": """
+  x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> stride(4)
+  out x |> dense(12) |> Lstm(12) |> layernorm""",
+    "ends in a state": """
+  x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn
+  out x |> stride(4) |> Lstm(12)""",
+    "ends in a shift": """
+  x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> stride(4) |> Lstm(12)
+  out x[t+2]""",
+    "two rates": """
+  x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> Conv1d(16, stride=2) |> swish
+  slow = x |> stride(2) |> dense(16)
+  out x + (slow |> upsample(2)) |> dense(12)""",
+    "gaps": """
+  x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> dense(16)
+  fast = x |> stride(2) |> dense(16)
+  wide = fast[t-4..t by 2] |> dense(16) |> stride(2) |> glu
+  far = x[t-6..t by 3] |> stride(4) |> dense(8) |> upsample(2)
+  out concat(wide |> upsample(2), far) |> dense(12)""",
 }
 
 

@@ -22,9 +22,9 @@ def test_the_boundary_of_a_transducer() -> None:
     found = facts("planes")
     placement = place(found)
     assert {found.graph[path].op for path in placement.host} == HOST.keys()
-    (features,), _ = placement.boundary([ends(found).frames])
+    (features,) = placement.needs(ends(found).frames)
     assert found.graph[features].op == "cmvn"
-    (row,), _ = placement.boundary([ends(found).labels])
+    (row,) = placement.needs(ends(found).labels)
     assert found.graph[row].op == "embed"
 
 
