@@ -21,7 +21,7 @@ from .irscan import Cursor
 from .irtext import FORMAT, state_lines, word
 from .irtypes import read_type
 from .nearest import did_you_mean
-from .ops import OPS, Op, Option
+from .ops import ANNOTATIONS, OPS, Op, Option
 from .source import Source, Span
 from .types import Type
 from .units import Quantity
@@ -196,18 +196,20 @@ class _Reader:
 
     def _options(self, c: Cursor, op: Op, kind: Type) -> dict[str, Attr]:
         given: dict[str, Attr] = {n: kind for n, o in op.options.items() if o.kind == "type"}
+        known = {**op.options, **ANNOTATIONS}
         while not c.end() and not c.peek("^") and not c.peek("!"):
             begin = c.at
             name = c.word("an option")
-            if name not in op.options or name in given:
-                help = did_you_mean(name, op.options) if name not in given else ""
+            if name not in known or name in given:
+                help = did_you_mean(name, known) if name not in given else ""
                 raise c.fail(f"`{op.name}` does not take `{name}` here", begin, help)
             c.expect("=")
-            given[name] = read_option(c, name, op.options[name])
+            given[name] = read_option(c, name, known[name])
         missing = [n for n, o in op.options.items() if o.required and n not in given]
         if missing:
             raise c.fail(f"`{op.name}` needs `{missing[0]}=`")
-        return {n: given[n] if n in given else cast(Attr, o.default) for n, o in op.options.items()}
+        defaults = {n: cast(Attr, o.default) for n, o in op.options.items()}
+        return {**defaults, **given}
 
     def _target(self, c: Cursor) -> str:
         """A path that must be a value of the graph, though perhaps of a later line."""

@@ -30,7 +30,7 @@ from .budgets import Arithmetic, Budget, Literal, Measure, Term
 from .facts import Facts
 from .facts.shape import infer_types
 from .graph import Attr, Graph, Node
-from .ops import OPS
+from .ops import ANNOTATIONS, OPS
 from .source import Span
 from .types import Type
 from .units import Quantity, format_number, format_quantity
@@ -117,6 +117,7 @@ def _options(node: Node) -> Iterator[tuple[str, str]]:
         value = node.attrs[name]
         if option.kind != "type" and (option.required or value != option.default):
             yield name, attr_text(value)
+    yield from ((name, attr_text(node.attrs[name])) for name in ANNOTATIONS if name in node.attrs)
 
 
 def word(text: str) -> str:

@@ -273,3 +273,11 @@ UNARY: Final = frozenset(
 BINARY: Final = frozenset({"add", "sub", "mul", "div"})
 VIEWS: Final = frozenset({"delay", "ahead", "window", "stride", "upsample", "flatten", "dropout"})
 """Operators that only say which frames are read; their state belongs to what they read."""
+
+ANNOTATIONS: Final[dict[str, Option]] = {
+    "on": Option("choice", None, choices=("nna",)),
+    "number": Option("choice", None, choices=("int8", "int16")),
+    "weights": Option("int", None, low=1, below=9),
+}
+"""What passes note on a value, whatever its operator: who computes it, how its numbers are stored,
+the bits of its weights. A value has only those that were noted."""

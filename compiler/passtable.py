@@ -115,6 +115,24 @@ PASSES: Final[dict[str, Entry]] = {
         (Option("only", "choice", "one kind", None, True, choices=("batchnorm", "cmvn")),),
         keeps=frozenset({"lookahead", "rate", "shapes", "numerics"}),
     ),
+    "substitute": Entry(
+        "..passes.substitute",
+        "Substitute",
+        "the accelerator's operators in place of float ones",
+        (Option("on", "selector", "the values to run there; everything", None, positional=True),),
+        keeps=frozenset({"lookahead", "rate", "shapes", "parameters", "state"}),
+    ),
+    "quantize": Entry(
+        "..passes.quantize",
+        "Quantize",
+        "numbers of few bits: int8 values, weights of 1 to 8 bits",
+        (
+            Option("on", "selector", "the values to quantise; everything", None, positional=True),
+            Option("weights", "int", "bits of a weight; below 8, a codebook a tensor", 8, low=1),
+            Option("activations", "bool", "values as well as weights", True),
+        ),
+        keeps=frozenset({"lookahead", "rate", "shapes", "parameters"}),
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import prod
 
 from .facts import Facts, Range
-from .facts.formats import PARAMETER
+from .facts.formats import parameter_format
 from .facts.params import buffers
 from .measure import holders
 from .outline import Entry, outline
@@ -157,7 +157,9 @@ def tensors(facts: Facts) -> Iterator[Tensor]:
         kinds = (facts.params.get(node.path, {}), buffers(node, facts.types[node.path]))
         for learned, shapes in zip((True, False), kinds, strict=True):
             for name, shape in shapes.items():
-                yield Tensor(f"{node.path}.{name}", shape, str(PARAMETER), learned)
+                yield Tensor(
+                    f"{node.path}.{name}", shape, str(parameter_format(node, name)), learned
+                )
 
 
 # --- look-ahead ------------------------------------------------------------------------------

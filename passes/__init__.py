@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from .fold_constants import FoldConstants
     from .fold_norm import FoldNorm
     from .mask import Mask
+    from .quantize import Quantize
     from .stream import Stream
+    from .substitute import Substitute
 
 _HOMES = {
     "Cse": "cse",
@@ -19,10 +21,12 @@ _HOMES = {
     "FoldConstants": "fold_constants",
     "FoldNorm": "fold_norm",
     "Mask": "mask",
+    "Quantize": "quantize",
     "Stream": "stream",
+    "Substitute": "substitute",
 }
 
-__all__ = ["Cse", "Dce", "FoldConstants", "FoldNorm", "Mask", "Stream"]
+__all__ = ["Cse", "Dce", "FoldConstants", "FoldNorm", "Mask", "Quantize", "Stream", "Substitute"]
 
 
 def __getattr__(name: str) -> object:

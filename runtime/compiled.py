@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from safetensors.numpy import load
 
+from ..backends.nna.calibrate import calibrated
 from ..backends.nna.golden import recorded
 from ..backends.nna.lower import Lowered as Steady
 from ..backends.nna.machine import Estimate, machine, vela
@@ -41,9 +42,12 @@ from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.facts import Facts
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
+from ..compiler.protocol import Weights
 from ..compiler.types import Stream, base_clock
 from ..passes.dce import Dce
 from ..passes.fold_norm import FoldNorm
+from ..passes.quantize import Quantize
+from ..passes.substitute import Substitute
 from .decode import Clock
 from .integer import IntegerSteps, IntegerTransducer, Pace
 from .recogniser import Recogniser
@@ -91,16 +95,14 @@ class Compiled:
 def compiled(
     recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]], bits: int = 8
 ) -> dict[str, bytes]:
-    """The parts of an artefact, ranges taken from utterances (inputs of the graph by path).
+    """The parts of an artefact.
 
-    Batch norms are folded first. Raises AsrcError E0701 for what no side computes, E1008 for what
-    is no plain transducer.
+    A float model is quantised first, its batch norms folded: weights of `bits`, ranges from
+    utterances (inputs of the graph by path). One that was trained in integers is what it is. Raises
+    AsrcError E0701 for what no side computes, E1008 for what is no plain transducer.
     """
-    fold = FoldNorm("batchnorm")
-    folded, weights = fold.run(recogniser.facts.graph, _weights(recogniser.lowered))
-    assert weights is not None
-    facts = Facts(folded)
-    programs = compile_transducer(facts, _ends(recogniser), weights, utterances, bits)
+    facts, weights = quantised_model(recogniser, utterances, bits)
+    programs = compile_transducer(facts, _ends(recogniser), weights)
     graph = front_end(facts.graph, programs.features)
     front, kept = Dce().run(graph, weights)
     assert kept is not None
@@ -120,6 +122,21 @@ def compiled(
         parts[f"{name}.golden.safetensors"] = packed(recorded(lowered))
         parts[f"{name}.tflite"] = tflite(lowered.program)
     return parts
+
+
+def quantised_model(
+    recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]], bits: int
+) -> tuple[Facts, dict[str, Array]]:
+    """The graph as the accelerator has it, its weights with ranges, scales and codebooks."""
+    graph, weights = recogniser.facts.graph, _weights(recogniser.lowered)
+    if any("on" in node.attrs for node in graph):
+        return recogniser.facts, weights
+    folded: Weights | None = weights
+    for each in (FoldNorm("batchnorm"), Substitute(), Quantize(weights=bits)):
+        graph, folded = each.run(graph, folded)
+    assert folded is not None
+    facts = Facts(graph)
+    return facts, calibrated(facts, folded, utterances)
 
 
 def for_machines(parts: Mapping[str, bytes], names: Iterable[str]) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .codebook import coded
+from .filters import Filter
 from .formats import Code
 from .program import Array, Op, Program, Tensor, quantised
 from .recipes import FUNCTIONS
@@ -20,13 +20,9 @@ ONE = Code("int8", 1.0)
 
 @dataclass
 class Builder:
-    """A program as far as it has been written; methods return the name of what they made.
-
-    `bits` are those of weights.
-    """
+    """A program as far as it has been written; methods return the name of what they made."""
 
     name: str
-    bits: int = 8
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
@@ -119,38 +115,28 @@ class Builder:
         shape[axis] = sum(self.shape(source)[axis] for source in sources)
         return self.op("concat", name, sources, shape, self.code(sources[0]), axis=axis)
 
-    def conv(
-        self, name: str, source: str, weight: Array, bias: Array | None, code: Code, **options: Any
-    ) -> str:
-        """Weights `[O, h, w, C]` of float, a scale for each output channel; no padding."""
-        return self._filtered("conv", name, source, weight, bias, code, axis=0, **options)
+    def conv(self, name: str, source: str, filter: Filter, code: Code, **options: Any) -> str:
+        """Codes `[O, h, w, C]`, a scale for each output channel; no padding."""
+        return self._filtered("conv", name, source, filter, code, axis=0, **options)
 
-    def depthwise(
-        self, name: str, source: str, weight: Array, bias: Array | None, code: Code, **options: Any
-    ) -> str:
-        """Weights `[1, h, w, C]` of float."""
-        return self._filtered("depthwise", name, source, weight, bias, code, axis=3, **options)
+    def depthwise(self, name: str, source: str, filter: Filter, code: Code, **options: Any) -> str:
+        """Codes `[1, h, w, C]`, a scale for each channel; no padding."""
+        return self._filtered("depthwise", name, source, filter, code, axis=3, **options)
 
     def _filtered(
         self,
         kind: str,
         name: str,
         source: str,
-        weight: Array,
-        bias: Array | None,
+        filter: Filter,
         code: Code,
         axis: int,
         **options: Any,
     ) -> str:
-        count = weight.shape[axis]
-        codes, scales = coded(weight, axis, self.bits)
-        kept = self._kept(f"{name}.weight", codes, tuple(map(float, scales)), axis)
-        product = np.float32(self.code(source).scale) * scales
-        shift = np.zeros(count) if bias is None else bias
-        summed = np.rint(shift / product.astype(np.float64)).astype(np.int32)
-        added = self._kept(f"{name}.bias", summed, tuple(map(float, product)), 0)
+        weight, bias = filter.tensors(name, self.code(source).scale, axis)
+        kept, added = self._kept(weight), self._kept(bias)
         size = self._extent(source, weight.shape[1:3], options)
-        shape = (1, *size, count)
+        shape = (1, *size, weight.shape[axis])
         return self.op(kind, name, [source, kept, added], shape, code, **options)
 
     def _extent(self, source: str, kernel: Sequence[int], options: dict[str, Any]) -> list[int]:
@@ -158,8 +144,8 @@ class Builder:
         sizes = zip(self.shape(source)[1:3], kernel, stride, dilation, strict=True)
         return [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in sizes]
 
-    def _kept(self, name: str, data: Array, scale: tuple[float, ...], axis: int) -> str:
-        made = Tensor(name, data.shape, str(data.dtype), scale, 0, axis, data)
-        assert name not in self.tensors
-        self.tensors[name] = made
-        return name
+    def _kept(self, tensor: Tensor) -> str:
+        """A constant, once; a recurrence that turns several times in a step asks again."""
+        known = self.tensors.setdefault(tensor.name, tensor)
+        assert known == tensor
+        return tensor.name

@@ -1,4 +1,4 @@
-"""Ranges of values, from what a float model does on real audio."""
+"""What a quantised graph needs beside its weights, from what a float model does on real audio."""
 
 from __future__ import annotations
 
@@ -9,19 +9,59 @@ from typing import cast
 import numpy as np
 
 from ...compiler.facts import Facts
+from ...compiler.facts.params import buffers
 from ...compiler.graph import Graph, Node
 from ...compiler.reference import Value, evaluate
-from .formats import Code, Range, positive, range_of, symmetric
+from .codebook import fitted
+from .formats import Range, range_of
 from .program import Array
+
+
+def calibrated(
+    facts: Facts, weights: Mapping[str, Array], utterances: Iterable[Mapping[str, Array]]
+) -> dict[str, Array]:
+    """The weights, with the buffers that a quantised graph has beside them: ranges of values over
+    some utterances of the float model, scales and codebooks of weights.
+
+    `utterances` are inputs of the graph by path, as `compiler.reference.evaluate` takes them.
+    """
+    graph, found = facts.graph, dict(weights)
+    for path, seen in ranges_of(facts, weights, utterances).items():
+        found[path] = np.array([seen.low, seen.high], np.float32)
+    for node in graph:
+        found |= _of_weights(node, weights)
+    return {name: found[name] for name in _wanted(facts, found)}
+
+
+def _wanted(facts: Facts, found: Mapping[str, Array]) -> Iterator[str]:
+    """The names that the graph's weights have."""
+    for node in facts.graph:
+        kept = buffers(node, facts.types[node.path])
+        for name in (*facts.params.get(node.path, ()), *kept):
+            yield f"{node.path}.{name}"
+
+
+MARGIN = 2.0
+"""A layer norm's parameters may become so much larger in training."""
+
+
+def _of_weights(node: Node, weights: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    if node.owner is not None:
+        return
+    if node.op == "layernorm":
+        both = (weights[f"{node.path}.{name}"] for name in ("weight", "bias"))
+        yield f"{node.path}.reach", MARGIN * np.array([np.abs(x).max() for x in both], np.float32)
+    if "weights" in node.attrs:
+        scales, book = fitted(weights[f"{node.path}.weight"], cast(int, node.attrs["weights"]))
+        yield f"{node.path}.scale", scales
+        if book is not None:
+            yield f"{node.path}.codebook", book
 
 
 def ranges_of(
     facts: Facts, weights: Mapping[str, Array], utterances: Iterable[Mapping[str, Array]]
 ) -> dict[str, Range]:
-    """The range of every value, and of what is within a layer norm, over some utterances.
-
-    `utterances` are inputs of the graph by path, as `compiler.reference.evaluate` takes them.
-    """
+    """Ranges by the names of their buffers: of every value, and of what is within layer norms."""
     found: dict[str, Range] = {}
     for inputs in utterances:
         values = evaluate(facts.graph, weights, inputs, types=facts.types, dtype=np.float32)
@@ -37,7 +77,7 @@ def _seen(
 ) -> Iterator[tuple[str, Array]]:
     for path, value in values.items():
         if np.issubdtype(value.data.dtype, np.floating):
-            yield path, value.data[value.present]
+            yield f"{path}.range", value.data[value.present]
         if graph[path].op == "layernorm":
             (source,) = graph[path].inputs
             yield from _of_norm(graph[path], weights, values[source])
@@ -57,15 +97,3 @@ def _of_norm(
     yield f"{node.path}.unit", centred * root
     yield f"{node.path}.scaled", centred * root * weight
     yield f"{node.path}.scaled", centred * root * weight + bias
-
-
-def of_norms(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Code]:
-    """Formats of what is within layer norms."""
-    made = {"square": symmetric, "variance": positive, "root": positive, "unit": symmetric}
-    made["scaled"] = symmetric
-    return {
-        f"{node.path}.{name}": code(ranges[f"{node.path}.{name}"])
-        for node in graph
-        if node.op == "layernorm" and f"{node.path}.square" in ranges
-        for name, code in made.items()
-    }

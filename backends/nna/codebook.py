@@ -18,22 +18,28 @@ _TURNS = 4
 """How often rows choose their scales anew for the codebook, and the codebook its values."""
 
 
-def coded(weight: Array, axis: int, bits: int) -> tuple[Array, Array]:
-    """int8 codes, and a scale (float32) for each index of `axis`; 2**bits values at most.
+def fitted(weight: Array, bits: int) -> tuple[Array, Array | None]:
+    """A scale (float32) for each row, and the codes that there are (float32, rising), 2**bits.
 
-    8 bits are the plain grid from -127 to 127. Raises ValueError for other than 1 to 8 bits.
+    8 bits are the plain grid from -127 to 127, without a codebook. Raises ValueError for other than
+    1 to 8 bits.
     """
     if not 1 <= bits <= 8:
         raise ValueError(f"weights of {bits} bits: 1 to 8 are possible")
-    rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1).astype(np.float64)
-    codes, scales = _plain(rows) if bits == 8 else _with_codebook(rows, 1 << bits)
-    shape = np.moveaxis(weight, axis, 0).shape
-    return np.moveaxis(codes.reshape(shape), 0, axis).astype(np.int8), scales.astype(np.float32)
+    rows = weight.reshape(len(weight), -1).astype(np.float64)
+    if bits == 8:
+        return (_largest(rows) / GRID).astype(np.float32), None
+    scales, book = _with_codebook(rows, 1 << bits)
+    full = np.concatenate([book, np.full((1 << bits) - len(book), book[-1])])
+    return scales.astype(np.float32), full.astype(np.float32)
 
 
-def _plain(rows: Array) -> tuple[Array, Array]:
-    scales = _largest(rows) / GRID
-    return np.clip(np.rint(rows / scales[:, None]), -GRID, GRID), scales
+def snapped(weight: Array, scales: Array, book: Array | None) -> Array:
+    """int8 codes, for each weight the nearest one there is; in float32, as training has it."""
+    wide = scales.reshape(-1, *(1,) * (weight.ndim - 1)).astype(np.float32)
+    values = weight.astype(np.float32) / wide
+    codes = np.clip(np.rint(values), -GRID, GRID) if book is None else nearest(book, values)
+    return codes.astype(np.int8)
 
 
 def _largest(rows: Array) -> Array:
@@ -43,15 +49,14 @@ def _largest(rows: Array) -> Array:
 def _with_codebook(rows: Array, count: int) -> tuple[Array, Array]:
     """Codebook and scales in turn: each is the best for the other."""
     scales = _largest(rows) / GRID
-    codes = rows
     for _ in range(_TURNS):
         values = (rows / scales[:, None]).ravel()
         book = on_grid(lloyd_max(values, count))
         codes = nearest(book, values).reshape(rows.shape)
         power = np.square(codes).sum(1)
-        fitted = (rows * codes).sum(1) / np.maximum(power, 1e-12)
-        scales = np.where((power > 0) & (fitted > 0), fitted, scales)
-    return codes, scales
+        best = (rows * codes).sum(1) / np.maximum(power, 1e-12)
+        scales = np.where((power > 0) & (best > 0), best, scales)
+    return scales, book
 
 
 def lloyd_max(values: Array, count: int) -> Array:

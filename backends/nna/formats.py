@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from ...compiler.facts.numbers import FIXED, MOVED
 from ...compiler.graph import Graph, Node
+from ...compiler.placement import readers
 from .program import LIMITS, Array
 from .recipes import FUNCTIONS
 
@@ -45,8 +47,12 @@ def asymmetric(seen: Range) -> Code:
 
 def symmetric(seen: Range, dtype: str = "int16") -> Code:
     """Zero is code zero."""
-    most = max(abs(seen.low), abs(seen.high), 1e-6)
-    return Code(dtype, float(np.float32(most / LIMITS[dtype][1])))
+    return reaching(max(abs(seen.low), abs(seen.high)), dtype)
+
+
+def reaching(most: float, dtype: str = "int16") -> Code:
+    """From `-most` to `most`."""
+    return Code(dtype, float(np.float32(max(most, 1e-6) / LIMITS[dtype][1])))
 
 
 def positive(seen: Range) -> Code:
@@ -54,35 +60,26 @@ def positive(seen: Range) -> Code:
     return Code("int8", float(np.float32(max(seen.high, 1e-6) / 255)), -128)
 
 
-VIEWS = frozenset({"window", "stride", "delay", "ahead", "upsample", "dropout", "lattice"})
-"""Operators that only say which frames of their input are meant."""
-
-_SAME = VIEWS | {"flatten", "slice"}
-"""What has the format of its input."""
-
-
 def choose(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Code]:
-    """A format for every value that has a range."""
-    wide = _accumulators(graph)
-    found = {
-        node.path: _format(graph, node, ranges[node.path], wide)
-        for node in graph
-        if node.op not in _SAME and node.path in ranges
-    }
-    for _ in range(len(graph.nodes)):
-        left = [n for n in graph if n.path not in found and n.inputs and n.inputs[0] in found]
-        if not left:
-            break
-        found |= {n.path: found[n.inputs[0]] for n in left}
-    return found
+    """The codes of every value that a pass gave a number format, by the range of each."""
+    noted = (node.path for node in graph if "number" in node.attrs)
+    return {path: code_of(graph, path, ranges.__getitem__) for path in noted}
 
 
-def _format(graph: Graph, node: Node, seen: Range, wide: frozenset[str]) -> Code:
-    if node.path in wide:
+def code_of(graph: Graph, path: str, range_of: Callable[[str], Range]) -> Code:
+    """The codes of a value; what only moves numbers has those of its input."""
+    node = graph[path]
+    while node.op in MOVED:
+        node = graph[node.inputs[0]]
+    return _FIXED[node.op] if node.op in FIXED else _code(graph, node, range_of(node.path))
+
+
+_FIXED = {kind: Code("int8", scale, zero) for kind, (_, scale, zero) in FUNCTIONS.items()}
+
+
+def _code(graph: Graph, node: Node, seen: Range) -> Code:
+    if node.attrs["number"] == "int16":
         return symmetric(seen)
-    if node.op in FUNCTIONS:
-        _, scale, zero = FUNCTIONS[node.op]
-        return Code("int8", scale, zero)
     if _only_squashed(graph, node):
         seen = Range(max(seen.low, -SQUASHED), min(seen.high, SQUASHED))
     if node.op == "relu" or _only_rectified(graph, node):
@@ -110,28 +107,25 @@ def _only_rectified(graph: Graph, node: Node) -> bool:
     return bool(found) and all(reader.op == "relu" for reader in found)
 
 
-def _accumulators(graph: Graph) -> frozenset[str]:
-    """Recurrent values that enter no sum of products, and what is added up to them."""
-    shifts = graph.cycle_shifts
-    states = {
-        graph[shift].inputs[0]
-        for shift in shifts
-        if not any(reader.op == "dense" for reader in readers(graph, shift))
-    }
-    summands = {
-        path
-        for state in states
-        for path in graph[state].inputs
-        if graph[path].op == "mul" and {r.path for r in readers(graph, path)} == {state}
-    }
-    return frozenset(states | summands)
+_WITHIN = {
+    "square": symmetric,
+    "variance": positive,
+    "root": positive,
+    "unit": symmetric,
+    "scaled": symmetric,
+}
 
 
-def readers(graph: Graph, path: str) -> Iterable[Node]:
-    """Who reads a value, views looked through."""
-    for node in graph:
-        if path in node.inputs:
-            if node.op in VIEWS and node.path not in graph.cycle_shifts:
-                yield from readers(graph, node.path)
-            else:
-                yield node
+def within_norm(range_of: Callable[[str], Range]) -> dict[str, Code]:
+    """The codes of what is within a layer norm, by the range of each."""
+    return {name: code(range_of(name)) for name, code in _WITHIN.items()}
+
+
+def within_norms(graph: Graph, weights: Mapping[str, Array]) -> dict[str, Code]:
+    """Those of all layer norms, by the ranges beside the weights."""
+    found: dict[str, Code] = {}
+    for path in (node.path for node in graph if f"{node.path}.square" in weights):
+        ranges = {name: Range(*map(float, weights[f"{path}.{name}"])) for name in _WITHIN}
+        codes = within_norm(ranges.__getitem__)
+        found |= {f"{path}.{name}": code for name, code in codes.items()}
+    return found

@@ -12,12 +12,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...compiler.facts import Facts
-from ...compiler.graph import Node
+from ...compiler.graph import Graph, Node
+from ...compiler.placement import VIEWS
 from .build import Builder
-from .formats import VIEWS, Code
+from .filters import Filter, filters
+from .formats import Code, Range, choose, within_norms
 from .lowering import Frames, Lowering, Timeline
 from .program import Array, Program
 from .rows import ROWS
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Parameters: in float by name, as codes by the path that owns them; formats of all values."""
+
+    floats: Mapping[str, Array]
+    filters: Mapping[str, Filter]
+    codes: Mapping[str, Code]
+
+
+def numbers_of(graph: Graph, weights: Mapping[str, Array]) -> Numbers:
+    """Of a quantised graph, by its weights and ranges."""
+    ranges = {
+        node.path: Range(*map(float, weights[f"{node.path}.range"]))
+        for node in graph
+        if f"{node.path}.range" in weights
+    }
+    codes = choose(graph, ranges) | within_norms(graph, weights)
+    return Numbers(weights, filters(graph, weights), codes)
 
 
 @dataclass(frozen=True)
@@ -39,26 +61,22 @@ class Lowered:
 def lower(
     facts: Facts,
     timeline: Timeline,
-    weights: Mapping[str, Array],
-    codes: Mapping[str, Code],
+    weights: Numbers,
     inputs: Sequence[str],
     outputs: Sequence[str],
     name: str,
-    bits: int = 8,
 ) -> Lowered:
     """A program from some values to others; what makes the inputs stays outside."""
-    graph = facts.graph
-    inside = _between(facts, inputs, outputs)
-    work = Lowering(facts, timeline, weights, codes, Builder(name, bits))
+    codes, inside = weights.codes, _between(facts, inputs, outputs)
+    work = Lowering(facts, timeline, weights.floats, weights.filters, codes, Builder(name))
     for path in inputs:
         shape = (1, len(work.frames(path)), *work.shape(path))
         work.made[path] = work.build.input(path, shape, codes[path])
     mine = [path for path in timeline.buffers if path in inside or path in inputs]
     for path in mine:
         work.open(path)
-    for path in graph.order:
-        if path in inside and graph[path].op not in VIEWS:
-            _emit(work, graph[path])
+    for wave in facts.graph.waves:
+        _emit(work, [facts.graph[path] for path in wave if path in inside])
     made = {path: work.take(path, work.frames(path)) for path in outputs}
     work.build.outputs += made.values()
     for path in mine:
@@ -69,11 +87,34 @@ def lower(
     return Lowered(work.build.program(), frames, count, work.flags, made)
 
 
-def _emit(work: Lowering, node: Node) -> None:
-    tensor = ROWS[node.op](work, node, work.frames(node.path))
+def _emit(work: Lowering, wave: Sequence[Node]) -> None:
+    """A value, or those of one recurrence."""
+    nodes = [node for node in wave if node.op not in VIEWS]
+    if len(nodes) > 1 and max(len(work.frames(node.path)) for node in nodes) > 1:
+        _in_turns(work, nodes)
+        return
+    for node in nodes:
+        work.made[node.path] = _frames_of(work, node, work.frames(node.path))
+
+
+def _in_turns(work: Lowering, nodes: Sequence[Node]) -> None:
+    """A recurrence that has several frames in a step: one after the other."""
+    work.turns |= {node.path: {} for node in nodes}
+    for frame in sorted({frame for node in nodes for frame in work.frames(node.path)}):
+        for node in nodes:
+            if frame in work.frames(node.path):
+                work.turns[node.path][frame] = _frames_of(work, node, (frame,))
+    for node in nodes:
+        done = work.turns.pop(node.path)
+        parts = [done[frame] for frame in work.frames(node.path)]
+        work.made[node.path] = work.build.concat(f"{node.path}.turns", parts, 1)
+
+
+def _frames_of(work: Lowering, node: Node, frames: Frames) -> str:
+    tensor = ROWS[node.op](work, node, frames)
     if node.path in work.buffers and work.timeline.flagged:
-        tensor = work.flagged(node.path, tensor)
-    work.made[node.path] = tensor
+        return work.flagged(node.path, tensor, frames)
+    return tensor
 
 
 def _between(facts: Facts, inputs: Sequence[str], outputs: Sequence[str]) -> set[str]:

@@ -12,6 +12,7 @@ from ...compiler.facts import Facts
 from ...compiler.facts.schedule import Schedule
 from ...compiler.graph import Node
 from .build import ONE, Builder
+from .filters import Filter
 from .formats import Code
 from .program import Array
 
@@ -55,9 +56,11 @@ class Lowering:
     facts: Facts
     timeline: Timeline
     weights: Mapping[str, Array]
+    filters: Mapping[str, Filter]
     codes: Mapping[str, Code]
     build: Builder
     made: dict[str, str] = field(default_factory=dict)
+    turns: dict[str, dict[int, str]] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)
     joined: dict[str, str] = field(default_factory=dict)
@@ -74,7 +77,7 @@ class Lowering:
     def source(self, path: str, frame: int) -> tuple[str, int]:
         """Whose frame is meant by a frame of a value, views looked through; an input is no view."""
         node = self.facts.graph[path]
-        moved = None if path in self.made else VIEWED.get(node.op)
+        moved = None if path in self.made or path in self.turns else VIEWED.get(node.op)
         return (path, frame) if moved is None else self.source(node.inputs[0], moved(node, frame))
 
     def take(self, path: str, frames: Sequence[int]) -> str:
@@ -86,12 +89,21 @@ class Lowering:
     def _picked(self, path: str, wanted: Frames) -> str:
         """Frames of a value, from what was kept and what is new."""
         old = self.buffers.get(path, ()) if path in self.kept else ()
+        if path in self.turns:
+            parts = [self._of_turn(path, frame, old) for frame in wanted]
+            return self.build.concat(f"{path}.frames", parts, 1)
         new = self.frames(path) if path in self.made else ()
         if set(wanted) <= set(new):
             return self._runs(self.made[path], new, wanted)
         if set(wanted) <= set(old):
             return self._runs(self.kept[path], old, wanted)
         return self._runs(self._both(path), (*old, *new), wanted)
+
+    def _of_turn(self, path: str, frame: int, old: Frames) -> str:
+        """A frame of a value of a recurrence that is under way."""
+        if frame in self.turns[path]:
+            return self.turns[path][frame]
+        return self._runs(self.kept[path], old, (frame,))
 
     def _both(self, path: str) -> str:
         if path not in self.joined:
@@ -120,15 +132,16 @@ class Lowering:
         if after not in self.build.outputs:
             self.build.outputs.append(after)
 
-    def flagged(self, path: str, tensor: str) -> str:
-        """A value whose frames outside of the utterance are zero."""
-        frames = self.frames(path)
+    def flagged(self, path: str, tensor: str, frames: Frames) -> str:
+        """Frames of a value, those outside of the utterance zero."""
+        every = self.frames(path)
         kind = self.facts.types[path].clock
-        name = f"there.{kind}.{'.'.join(map(str, frames))}".replace(" ", "")
+        name = f"there.{kind}.{'.'.join(map(str, every))}".replace(" ", "")
         if name not in self.flags:
             self.flags[name] = path
-            self.build.input(name, (1, len(frames), 1, 1), ONE)
-        return self.build.pair("mul", f"{path}.there", tensor, name, self.build.code(tensor))
+            self.build.input(name, (1, len(every), 1, 1), ONE)
+        flag = self._runs(name, every, frames)
+        return self.build.pair("mul", f"{path}.there", tensor, flag, self.build.code(tensor))
 
     # --- values ---
 
@@ -140,8 +153,8 @@ class Lowering:
     def param(self, node: Node, name: str) -> Array:
         return self.weights[f"{node.owner or node.path}.{name}"]
 
-    def bias(self, node: Node) -> Array | None:
-        return self.weights.get(f"{node.owner or node.path}.bias")
+    def filter(self, node: Node) -> Filter:
+        return self.filters[node.owner or node.path]
 
 
 def runs(places: Sequence[int]) -> list[tuple[int, int, int]]:

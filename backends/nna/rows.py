@@ -9,9 +9,11 @@ from math import gcd
 import numpy as np
 
 from ...compiler.graph import Node
+from ...compiler.types import Type
 from .build import SIGMOID, TANH
-from .formats import Code
+from .formats import Code, reaching
 from .lowering import VIEWED, Frames, Lowering
+from .program import Array
 
 Row = Callable[[Lowering, Node, Frames], str]
 
@@ -23,13 +25,8 @@ def _filtered(work: Lowering, path: str, frames: Frames) -> tuple[str, int, int,
     tap sees are taken, for others need not be there; where that leaves gaps, each output has
     frames of its own.
     """
-    node = work.facts.graph[path]
-    while node.op in VIEWED and node.path not in work.made:
-        frames = tuple(VIEWED[node.op](node, frame) for frame in frames)
-        node = work.facts.graph[node.inputs[0]]
-    past, future, by = _taps(node)
-    source = node.inputs[0] if node.op == "window" else node.path
-    seen = [tuple(frame + by * tap for tap in range(-past, future + 1)) for frame in frames]
+    source, seen, by = _seen(work, path, frames)
+    frames = tuple(one[0] for one in seen)
     steps = {after - before for before, after in pairwise(frames)} or {1}
     apart = gcd(by, *steps) if len(seen[0]) > 1 else max(steps)
     reach = tuple(range(seen[0][0], seen[-1][-1] + 1, apart))
@@ -38,6 +35,18 @@ def _filtered(work: Lowering, path: str, frames: Frames) -> tuple[str, int, int,
         return work.take(source, reach), len(seen[0]), max(by // apart, 1), step // apart
     every = tuple(frame for one in seen for frame in one)
     return work.take(source, every), len(seen[0]), 1, len(seen[0])
+
+
+def _seen(work: Lowering, path: str, frames: Frames) -> tuple[str, list[Frames], int]:
+    """Whose frames each frame of a value, or of a window, is made of, and how far apart."""
+    node = work.facts.graph[path]
+    while node.op in VIEWED and node.path not in work.made and node.path not in work.turns:
+        frames = tuple(VIEWED[node.op](node, frame) for frame in frames)
+        node = work.facts.graph[node.inputs[0]]
+    past, future, by = _taps(node)
+    source = node.inputs[0] if node.op == "window" else node.path
+    seen = [tuple(frame + by * tap for tap in range(-past, future + 1)) for frame in frames]
+    return source, seen, by
 
 
 def _taps(node: Node) -> tuple[int, int, int]:
@@ -49,47 +58,75 @@ def _taps(node: Node) -> tuple[int, int, int]:
 
 
 def _dense(work: Lowering, node: Node, frames: Frames) -> str:
-    weight, code = work.param(node, "weight"), work.codes[node.path]
-    bias = work.bias(node)
+    filter, code = work.filter(node), work.codes[node.path]
+    path = node.inputs[0]
     if len(node.inputs) > 1:
-        return _dense_of_several(work, node, frames)
-    (path,) = node.inputs
+        return _dense_of_rows(work, node, frames)
     if work.facts.graph[path].op == "flatten":
         planes = work.facts.graph[path].inputs[0]
         bands, channels = work.shape(planes)
-        kernel = weight.reshape(-1, channels, bands).transpose(0, 2, 1)[:, None]
-        return work.build.conv(node.path, work.take(planes, frames), kernel, bias, code)
+        kernel = filter.laid_out(
+            lambda w: w.reshape(-1, channels, bands).transpose(0, 2, 1)[:, None]
+        )
+        return work.build.conv(node.path, work.take(planes, frames), kernel, code)
+    if work.shape(path)[0] > 1:
+        return _dense_of_rows(work, node, frames)
     tensor, taps, by, step = _filtered(work, path, frames)
-    kernel = weight.reshape(len(weight), -1, taps).transpose(0, 2, 1)[:, :, None]
-    options = {"stride": (step, 1), "dilation": (by, 1)}
-    return work.build.conv(node.path, tensor, kernel, bias, code, **options)
+    kernel = filter.laid_out(lambda w: w.reshape(len(w), -1, taps).transpose(0, 2, 1)[:, :, None])
+    return work.build.conv(node.path, tensor, kernel, code, stride=(step, 1), dilation=(by, 1))
 
 
-def _dense_of_several(work: Lowering, node: Node, frames: Frames) -> str:
+def _dense_of_rows(work: Lowering, node: Node, frames: Frames) -> str:
     """All inputs in one row; they come to one scale first."""
-    parts = [work.take(path, frames) for path in node.inputs]
+    parts = [_as_row(work, path, frames) for path in node.inputs]
     common = max((work.build.code(part) for part in parts), key=lambda code: code.scale)
     row = work.build.concat(
         f"{node.path}.row", [work.build.as_code(part, common) for part in parts], 3
     )
-    weight = work.param(node, "weight")[:, None, None]
-    bias = work.bias(node)
-    return work.build.conv(node.path, row, weight, bias, work.codes[node.path])
+    kinds = [work.facts.types[path] for path in node.inputs]
+    ends = np.cumsum([kind.size for kind in kinds])[:-1]
+
+    def turned(weight: Array) -> Array:
+        columns = zip(np.split(weight, ends, 1), kinds, strict=True)
+        return np.concatenate([_by_taps(part, kind) for part, kind in columns], 1)[:, None, None]
+
+    return work.build.conv(
+        node.path, row, work.filter(node).laid_out(turned), work.codes[node.path]
+    )
+
+
+def _as_row(work: Lowering, path: str, frames: Frames) -> str:
+    """`[1, frames, 1, D]`: a frame's numbers by taps, then bands, then channels."""
+    bands, channels = work.shape(path)
+    source, seen, _ = _seen(work, path, frames)
+    if len(seen[0]) == 1 and bands == 1:
+        return work.take(source, tuple(one for (one,) in seen))
+    rows = []
+    for taps in seen:
+        tensor = work.take(source, taps)
+        shape = (1, 1, 1, len(taps) * bands * channels)
+        rows.append(work.build.same("reshape", f"{tensor}.row", tensor, shape))
+    return work.build.concat(f"{path}.rows", rows, 1)
+
+
+def _by_taps(columns: Array, kind: Type) -> Array:
+    """Columns of an input, `[O, channels * bands * taps]`, in the order of `_as_row`."""
+    split = columns.reshape(len(columns), kind.dims[0], -1, kind.taps or 1)
+    return split.transpose(0, 3, 2, 1).reshape(len(columns), -1)
 
 
 def _convf(work: Lowering, node: Node, frames: Frames) -> str:
     """A window and a kernel over bands: zero bands on both sides, then a plain convolution."""
-    weight, across = work.param(node, "weight"), int(str(node.attrs["stride"]))
+    filter, across = work.filter(node), int(str(node.attrs["stride"]))
     tensor, _, by, step = _filtered(work, node.inputs[0], frames)
     _, count, bands, channels = work.build.shape(tensor)
-    if weight.shape[1] == 1 and bands == 1 and channels > 1:  # a vector is bands of one channel
+    if filter.codes.shape[1] == 1 and bands == 1 and channels > 1:  # bands of one channel
         tensor = work.build.same("reshape", f"{tensor}.bands", tensor, (1, count, channels, 1))
-    kernel = weight.transpose(0, 3, 2, 1)
-    side = (weight.shape[2] - 1) // 2
+    side = (filter.codes.shape[2] - 1) // 2
+    kernel = filter.laid_out(lambda w: w.transpose(0, 3, 2, 1))
     padded = _with_bands(work, tensor, side)
-    bias = work.bias(node)
     options = {"stride": (step, across), "dilation": (by, 1)}
-    return work.build.conv(node.path, padded, kernel, bias, work.codes[node.path], **options)
+    return work.build.conv(node.path, padded, kernel, work.codes[node.path], **options)
 
 
 def _with_bands(work: Lowering, tensor: str, side: int) -> str:
@@ -104,10 +141,9 @@ def _with_bands(work: Lowering, tensor: str, side: int) -> str:
 
 def _depthwise(work: Lowering, node: Node, frames: Frames) -> str:
     tensor, _, by, step = _filtered(work, node.inputs[0], frames)
-    weight = work.param(node, "weight").T[None, :, None]
-    bias = work.bias(node)
+    kernel = work.filter(node).laid_out(lambda w: w.T[None, :, None])
     options = {"stride": (step, 1), "dilation": (by, 1)}
-    return work.build.depthwise(node.path, tensor, weight, bias, work.codes[node.path], **options)
+    return work.build.depthwise(node.path, tensor, kernel, work.codes[node.path], **options)
 
 
 def _sigmoid(work: Lowering, name: str, tensor: str) -> str:
@@ -155,17 +191,17 @@ def _layernorm(work: Lowering, node: Node, frames: Frames) -> str:
     variance = b.as_code(spread, work.codes[f"{path}.variance"])
     root = b.op("rsqrt", f"{path}.root", [variance], one, work.codes[f"{path}.root"])
     unit = b.pair("mul", f"{path}.unit", centred, root, work.codes[f"{path}.unit"])
-    weight, bias = (_row(work, node, name) for name in ("weight", "bias"))
+    weight, bias = (_row(work, node, place) for place in (0, 1))
     scaled = b.pair("mul", f"{path}.scaled", unit, weight, work.codes[f"{path}.scaled"])
     shifted = b.pair("add", f"{path}.shifted", scaled, bias, b.code(scaled))
     return b.as_code(shifted, work.codes[path])
 
 
-def _row(work: Lowering, node: Node, name: str) -> str:
-    """A parameter for each feature, int16."""
-    values = work.param(node, name).reshape(1, 1, 1, -1)
-    most = max(float(np.abs(values).max()), 1e-6)
-    code = Code("int16", float(np.float32(most / 32767)))
+def _row(work: Lowering, node: Node, place: int) -> str:
+    """A parameter for each feature, int16, as far as its reach."""
+    name, owner = ("weight", "bias")[place], node.owner or node.path
+    values = work.weights[f"{owner}.{name}"].reshape(1, 1, 1, -1)
+    code = reaching(float(work.weights[f"{owner}.reach"][place]))
     return work.build.constant(f"{node.path}.{name}", values, code)
 
 

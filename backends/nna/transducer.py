@@ -5,7 +5,7 @@ Its host boundary: quantised features in, a row of the embedding table in, logit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +13,10 @@ import numpy as np
 from ...compiler.diagnostics import AsrcError, diagnostic
 from ...compiler.facts import Facts
 from ...compiler.graph import Graph
-from .calibrate import of_norms, ranges_of
-from .formats import Code, choose
-from .lower import Lowered, lower
+from ...compiler.placement import Placement, check_numbers, place
+from .formats import Code
+from .lower import Lowered, lower, numbers_of
 from .lowering import at_once, scheduled
-from .place import Placement, place
 from .program import Array, Tensor, quantised
 from .proof import prove
 
@@ -46,37 +45,30 @@ class Programs:
     placement: Placement
 
 
-def compile_transducer(
-    facts: Facts,
-    ends: Ends,
-    weights: Mapping[str, Array],
-    utterances: Iterable[Mapping[str, Array]],
-    bits: int = 8,
-) -> Programs:
-    """Programs in int8 with int16 accumulators, ranges taken from the utterances; weights of
-    `bits`, below 8 with a codebook for each tensor.
+def compile_transducer(facts: Facts, ends: Ends, weights: Mapping[str, Array]) -> Programs:
+    """Programs of a graph that `substitute` and `quantize` made, its ranges beside its weights.
 
-    `weights` are float, by the names of the facts; `utterances` are inputs by path. Raises
-    AsrcError E0701 for what has no place, E0601 where an accumulator may overflow, E0303 or E0404
-    where the model cannot be streamed.
+    `weights` are by the names of the facts. Raises AsrcError E0701 for what has no place, E0703 for
+    a value without a number format, E0601 where an accumulator may overflow, E0303 or E0404 where
+    the model cannot be streamed.
     """
     graph = facts.graph
     placement = place(facts)
+    check_numbers(graph, {*graph.nodes} - placement.host.keys())
     features = _only(placement, ends.frames)
     row = _only(placement, ends.labels)
-    ranges = ranges_of(facts, weights, utterances)
-    codes = choose(graph, ranges) | of_norms(graph, ranges)
+    numbers = numbers_of(graph, weights)
     logits = _before_host(placement, ends.head)
     inside = {logits, *graph.ancestors([logits])} - graph.ancestors([ends.frames, ends.labels])
     joint = at_once({*inside, ends.frames, ends.labels})
     of_frames, of_labels = scheduled(facts.schedule, True), scheduled(facts.label_schedule)
     made = Programs(
-        lower(facts, of_frames, weights, codes, [features], [ends.frames], "encoder", bits),
-        lower(facts, of_labels, weights, codes, [row], [ends.labels], "predictor", bits),
-        lower(facts, joint, weights, codes, [ends.frames, ends.labels], [logits], "joint", bits),
+        lower(facts, of_frames, numbers, [features], [ends.frames], "encoder"),
+        lower(facts, of_labels, numbers, [row], [ends.labels], "predictor"),
+        lower(facts, joint, numbers, [ends.frames, ends.labels], [logits], "joint"),
         features,
         row,
-        quantised(weights[f"{_table(graph, row)}.weight"], _tensor(codes[row])),
+        quantised(weights[f"{_table(graph, row)}.weight"], _tensor(numbers.codes[row])),
         placement,
     )
     for lowered in (made.encoder, made.predictor, made.joint):

@@ -10,10 +10,13 @@ import torch
 from torch import fx
 from torch.nn import functional
 
+from ...compiler.facts.numbers import MOVED
+from ...compiler.graph import Node
 from ...compiler.reference.value import frame_shape
 from ...compiler.types import Type
 from . import frame, frames
-from .emit import Row, Site
+from .emit import Emitter, Row, Site
+from .intleaves import is_rounded
 
 
 def _unary(function: Callable[..., Any]) -> Row:
@@ -163,3 +166,21 @@ ROWS: Mapping[str, Row] = {
     "switch": _switch,
     "lattice": lambda site: site.x,
 }
+
+
+def emitted(site: Site) -> fx.Node:
+    """A value by its row, or as the accelerator computes it, or rounded to its format."""
+    node, leaves = site.node, site.emitter.model.leaves
+    if "on" in node.attrs and node.op not in MOVED:
+        module = leaves.integer(node)
+        return site.emitter.module(
+            f"_nna.{node.path}", module, *site.ins, first=site.first, hint=node.path
+        )
+    x = ROWS[node.op](site)
+    return rounded(site.emitter, node, x) if is_rounded(node) else x
+
+
+def rounded(emitter: Emitter, node: Node, x: fx.Node) -> fx.Node:
+    """A float value at the numbers of its format."""
+    module = emitter.model.leaves.rounding(node)
+    return emitter.module(f"_rounded.{node.path}", module, x, hint=node.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import cast
 from zlib import crc32
@@ -10,12 +10,14 @@ from zlib import crc32
 from torch import nn
 
 from ...compiler.facts import Facts
+from ...compiler.facts.numbers import quantisers
 from ...compiler.facts.params import RULES as PARAMS
 from ...compiler.graph import Graph, Node
 from ...compiler.types import Stream, Type
 from ...compiler.units import Quantity
 from .audio import Logmel
 from .dropout import Dropout
+from .intleaves import Integer, IntegerLstm, Quantised, Ranges, Rounding, carry
 from .leaves import (
     BatchNorm,
     Cmvn,
@@ -123,14 +125,36 @@ class Leaves:
         self.graph: Graph = facts.graph
         self.types = facts.types
         self.made: dict[str, nn.Module] = {}
+        self.ranges = Ranges(facts.graph, self.made)
 
     def of(self, node: Node) -> tuple[str, nn.Module]:
         """The path that owns the parameters, and its module."""
         path = node.owner or node.path
         if path not in self.made:
             ins = tuple(self.types[p] for p in node.inputs)
-            self.made[path] = MAKERS[node.op](node, ins, self.types[node.path])
+            self.made[path] = self._made(
+                self.graph[path], MAKERS[node.op](node, ins, self.types[node.path])
+            )
         return path, self.made[path]
+
+    def _made(self, node: Node, module: nn.Module) -> nn.Module:
+        return carry(module, node, self.types[node.path])
+
+    def quantised(self, node: Node) -> None:
+        """A place for what a quantised value carries, where it has no module of its own."""
+        if node.path not in self.made and quantisers(node, self.types[node.path]):
+            self.made[node.path] = self._made(node, Quantised())
+
+    def integer(self, node: Node) -> nn.Module:
+        """A value by the accelerator's operators."""
+        if node.op in MAKERS:
+            self.of(node)
+        ins = tuple(self.types[p] for p in node.inputs)
+        return Integer(self.ranges, node, ins, self.types[node.path])
+
+    def rounding(self, node: Node) -> nn.Module:
+        """A value of a float operator at the numbers of its format."""
+        return Rounding(self.ranges, node.path)
 
     def lstm(self, body: LstmBody) -> tuple[str, nn.Module]:
         """The fused module in the place of the body's `dense`."""
@@ -139,5 +163,13 @@ class Leaves:
             ins = tuple(self.types[p] for p in node.inputs)
             weight = _weight(node, ins, self.types[body.dense])
             recurrent = self.types[body.h].size
-            self.made[body.dense] = Lstm(weight, bool(node.attrs["bias"]), recurrent, body.gates)
+            made = Lstm(weight, bool(node.attrs["bias"]), recurrent, body.gates)
+            self.made[body.dense] = self._made(node, made)
         return body.dense, self.made[body.dense]
+
+    def integer_lstm(self, body: LstmBody, members: Sequence[str]) -> tuple[str, nn.Module]:
+        """The same by the accelerator's operators."""
+        self.lstm(body)
+        if body.projection is not None:
+            self.of(self.graph[body.projection])
+        return f"_nna.{body.dense}", IntegerLstm(self.ranges, body, members, self.types)

@@ -13,11 +13,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .rounding import snapped
+
 Shape = tuple[int, ...]
 
 
 def _parameter(shape: Shape) -> nn.Parameter:
     return nn.Parameter(torch.zeros(shape))
+
+
+class Weighted(nn.Module):
+    """Has a `weight`; `scale` and `codebook` beside it where it is quantised."""
+
+    weight: nn.Parameter
+
+    def kernel(self) -> Tensor:
+        """The weight as it is computed with."""
+        scale = getattr(self, "scale", None)
+        if scale is None:
+            return self.weight
+        return snapped(self.weight, scale, getattr(self, "codebook", None))
 
 
 Reach = tuple[int, int, int, int]
@@ -53,7 +68,7 @@ def _one_slot(x: Tensor, stride: int) -> Tensor:
     return functional.pad(x, (*(0, 0) * (x.ndim - 2), 0, missing)) if missing > 0 else x
 
 
-class Dense(nn.Module):
+class Dense(Weighted):
     """`y = W x + b`, all inputs in one row, dims then taps; with groups, part by part."""
 
     def __init__(self, weight: Shape, bias: bool, groups: int) -> None:
@@ -63,18 +78,19 @@ class Dense(nn.Module):
         self.groups = groups
 
     def forward(self, *rows: Tensor, window: Reach | None = None) -> Tensor:
+        weight = self.kernel()
         if window is not None:
-            kernel = self.weight.view(len(self.weight), -1, window[0] + window[1] + 1)
+            kernel = weight.view(len(weight), -1, window[0] + window[1] + 1)
             return _filtered(rows[0], kernel, self.bias, window, self.groups)
         row = rows[0] if len(rows) == 1 else torch.cat(rows, -1)
         if self.groups == 1:
-            return functional.linear(row, self.weight, self.bias)
+            return functional.linear(row, weight, self.bias)
         parts = row.reshape(*row.shape[:-1], self.groups, -1, 1)
-        y = (self.weight.view(self.groups, -1, self.weight.shape[1]) @ parts).flatten(-3)
+        y = (weight.view(self.groups, -1, weight.shape[1]) @ parts).flatten(-3)
         return y if self.bias is None else y + self.bias
 
 
-class Convf(nn.Module):
+class Convf(Weighted):
     """Convolution over bands, `same` zero padding, and over the taps of a window."""
 
     def __init__(self, weight: Shape, bias: bool, groups: int, stride: int) -> None:
@@ -88,7 +104,7 @@ class Convf(nn.Module):
         if window is not None:
             return self._over_time(x, *window)
         images = x.flatten(0, -4)
-        y = self._convolved(images.transpose(2, 3), self.weight.transpose(2, 3), (1, 1), 0)
+        y = self._convolved(images.transpose(2, 3), self.kernel().transpose(2, 3), (1, 1), 0)
         return y.view(*x.shape[:-3], *y.shape[1:2], *y.shape[3:])
 
     def _over_time(self, x: Tensor, past: int, future: int, by: int, stride: int) -> Tensor:
@@ -100,7 +116,7 @@ class Convf(nn.Module):
             x, before = _padded(x, past, future, by, stride), 0
         images, kernel = (
             image.contiguous(memory_format=torch.channels_last)
-            for image in (x.transpose(1, 2), self.weight.transpose(2, 3))
+            for image in (x.transpose(1, 2), self.kernel().transpose(2, 3))
         )
         y = self._convolved(images, kernel, (stride, by), before)
         return y[:, :, :count].transpose(1, 2)
@@ -122,7 +138,7 @@ class Convf(nn.Module):
         )
 
 
-class Depthwise(nn.Module):
+class Depthwise(Weighted):
     """One filter a feature over the taps of a window."""
 
     def __init__(self, weight: Shape, bias: bool) -> None:
@@ -133,13 +149,13 @@ class Depthwise(nn.Module):
     def forward(self, x: Tensor, window: Reach | None = None) -> Tensor:
         if window is not None:
             return self._over_time(x, window)
-        y = (x * self.weight).sum(-1)
+        y = (x * self.kernel()).sum(-1)
         return y if self.bias is None else y + self.bias
 
     def _over_time(self, x: Tensor, window: Reach) -> Tensor:
         features = prod(self.weight.shape[:-1])
         bias = None if self.bias is None else self.bias.flatten()
-        y = _filtered(x.flatten(2), self.weight.view(features, 1, -1), bias, window, features)
+        y = _filtered(x.flatten(2), self.kernel().view(features, 1, -1), bias, window, features)
         return y.reshape(*y.shape[:2], *self.weight.shape[:-1])
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from torch import fx
 
-from ...compiler.graph import Node
+from ...compiler.graph import Graph, Node
 from ...compiler.ops import VIEWS
 from ...compiler.reference import Loop, Planner, index_rank
 from ...compiler.reference.recurrence import on_axis
@@ -14,8 +14,11 @@ from ...compiler.reference.value import frame_shape
 from ...compiler.types import Type
 from . import frame, frames
 from .emit import There
+from .framewise import rounded
+from .intleaves import is_rounded
 from .match import LstmBody, SumBody, match_lstm, match_sum
 from .recurrent import Scan, running_sum
+from .rounding import snapped
 
 if TYPE_CHECKING:
     from .recurring import Recurring
@@ -32,13 +35,18 @@ def emit_loop(emitter: Recurring, loop: Loop) -> None:
     same_clock = all(types[p].clock == loop.clock for p in loop.members)
     gated = any(emitter.there[p].gates for p in loop.members)
     if same_clock and not gated:
-        lstm = match_lstm(graph, types, loop)
+        lstm = match_lstm(graph, types, loop) if _alike(graph, loop) else None
         if lstm is not None and emitter.can_fuse(loop) and _has_steps(emitter, lstm, loop):
             return _emit_lstm(emitter, loop, lstm)
         total = match_sum(graph, loop)
         if total is not None and on_axis(types[total.x].clock, loop.clock) and not loop.backwards:
             return _emit_sum(emitter, loop, total)
     return _Scanned(emitter, loop).emit()
+
+
+def _alike(graph: Graph, loop: Loop) -> bool:
+    """Whether all of a recurrence runs on one side."""
+    return len({graph[path].attrs.get("on") for path in loop.members}) == 1
 
 
 def _has_steps(emitter: Recurring, body: LstmBody, loop: Loop) -> bool:
@@ -57,7 +65,11 @@ def _emit_lstm(emitter: Recurring, loop: Loop, body: LstmBody) -> None:
         x = emitter.call(frames.reversed_within, x, mask, axis)
     outer = tuple(range(1, axis))
     flat = x if not outer else emitter.method("flatten", x, 0, axis - 1)
-    path, module = emitter.model.leaves.lstm(body)
+    leaves = emitter.model.leaves
+    if "on" in emitter.model.graph[body.dense].attrs:
+        path, module = leaves.integer_lstm(body, sorted(loop.members))
+    else:
+        path, module = leaves.lstm(body)
     emitter.fused.append(body.h)
     state = emitter.lstm_state(body)
     options = {} if body.projection is None else {"projection": _projection(emitter, body)}
@@ -67,7 +79,8 @@ def _emit_lstm(emitter: Recurring, loop: Loop, body: LstmBody) -> None:
         y = emitter.call(frames.unfolded, y, x, axis, hint=body.h)
     if loop.backwards:
         y = emitter.call(frames.reversed_within, y, mask, axis)
-    emitter.data[body.h] = y
+    node = emitter.model.graph[body.h]
+    emitter.data[body.h] = rounded(emitter, node, y) if is_rounded(node) else y
     emitter.keep_lstm(body, emitter.item(found, 1), emitter.item(found, 2))
 
 
@@ -89,7 +102,11 @@ def _projection(emitter: Recurring, body: LstmBody) -> fx.Node:
 
     path, module = emitter.model.leaves.of(emitter.model.graph[body.projection])
     place = attach(emitter.root, path, module)
-    return emitter.fx.get_attr(f"{place}.weight")
+    held = (name for name in ("weight", "scale", "codebook") if hasattr(module, name))
+    weight, *quantised = (emitter.fx.get_attr(f"{place}.{name}") for name in held)
+    if not quantised:
+        return weight
+    return emitter.call(snapped, weight, quantised[0], quantised[1] if quantised[1:] else None)
 
 
 # --- running sums ---------------------------------------------------------------------------

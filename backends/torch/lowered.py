@@ -60,6 +60,8 @@ class Lowered(nn.Module):
         object.__setattr__(self, "parts", found)
         object.__setattr__(self, "_model", model)
         object.__setattr__(self, "_steps", {})
+        for node in facts.graph:
+            model.leaves.quantised(node)
         for path, module in model.leaves.made.items():
             attach(self, path, module)
         object.__setattr__(self, "leaves", dict(model.leaves.made))

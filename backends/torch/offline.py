@@ -97,7 +97,7 @@ class Offline(Recurring):
         self.there[node.path] = self.gated(node.path, there)
         if node.op in CONVOLUTIONS and node.inputs[0] in self.under:
             return self._convolved(node)
-        return framewise.ROWS[node.op](self._site_with_mask(node, self._paced(node, ins)))
+        return framewise.emitted(self._site_with_mask(node, self._paced(node, ins)))
 
     def _site_with_mask(self, node: Node, ins: tuple[fx.Node, ...]) -> Site:
         """Presence can be asked of a value before it is there: it is that of its inputs."""
@@ -156,6 +156,8 @@ class Offline(Recurring):
         if clipped or len(readers) != 1 or path in seen or not self._is_plain_stream(path):
             return False
         reader = graph[readers[0]]
+        if "on" in reader.attrs:
+            return False
         once = reader.inputs == (path,) and readers[0] not in graph.looped
         return once and reader.op in CONVOLUTIONS
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .leaves import Shape
+from .leaves import Shape, Weighted
 
 FEW = 4
 """Up to so many frames, an LSTM runs frame by frame faster than as the fused operator."""
 
 
-class Lstm(nn.Module):
+class Lstm(Weighted):
     """`std.rnn.Lstm` by PyTorch's fused operator; also with a projection (Sak et al. 2014).
 
     The weight is that of the one `dense` in the body, `[4 n, inputs + outputs]`, its gates in the
@@ -58,10 +58,10 @@ class Lstm(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The fused operator cuts and rearranges all weights first, which a step of a stream and
         one of decoding would spend most of their time on."""
-        made = []
+        weight, made = self.kernel(), []
         for frame in x.unbind(1):
             row = torch.cat([frame, h], -1)
-            quarters = functional.linear(row, self.weight, self.bias).chunk(4, -1)
+            quarters = functional.linear(row, weight, self.bias).chunk(4, -1)
             i, f, g, o = (quarters[gate] for gate in self.gates)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             h = torch.sigmoid(o) * torch.tanh(c)
@@ -70,7 +70,7 @@ class Lstm(nn.Module):
         return torch.stack(made, 1), h, c
 
     def _split(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        weight: Tensor = self.weight
+        weight: Tensor = self.kernel()
         bias: Tensor = self.zero if self.bias is None else self.bias
         if self.gates != (0, 1, 2, 3):
             weight, bias = self._in_order(weight), self._in_order(bias)

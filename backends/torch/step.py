@@ -259,8 +259,8 @@ class Step(Recurring):
                 return row(_bare(self, node))
             ins = tuple(self.pull(p, frames) for p in node.inputs)
             site = self.site(node, ins)
-            rows = inner.ROWS if node.op in inner.ROWS else framewise.ROWS
-            return rows[node.op](site)
+            row = inner.ROWS.get(node.op, framewise.emitted)
+            return row(site)
         finally:
             self.current = before
 

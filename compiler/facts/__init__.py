@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from math import prod
 
 from ..graph import Graph
 from ..types import Type
@@ -16,7 +17,7 @@ from . import cached as _cached
 from .contributors import Contribution, contributors
 from .demand import Demand, infer_demand
 from .duty import Range, branch_values, cost_range
-from .formats import PARAMETER, Format, infer_formats
+from .formats import Format, infer_formats, parameter_format
 from .macs import Cost, infer_macs
 from .need import Timing, infer_timing
 from .offsets import infer_offsets
@@ -136,7 +137,14 @@ class Facts:
         return sum(count(self.params[p]) for p in paths if p in kept)
 
     def weight_bits(self, paths: Iterable[str]) -> int:
-        return self.param_count(paths) * PARAMETER.bits
+        """Bits of the recogniser's parameters, in their formats."""
+        kept = self.params.keys() - self._training_only
+        return sum(
+            prod(shape) * parameter_format(self.graph[path], name).bits
+            for path in paths
+            if path in kept
+            for name, shape in self.params[path].items()
+        )
 
     def held_bits(self, paths: Iterable[str], *, step: bool) -> Fraction | None:
         wanted = set(paths)

@@ -9,6 +9,7 @@ from typing import cast
 from ..graph import Graph, Node
 from ..ops import BINARY, UNARY
 from ..types import Type
+from .numbers import quantisers
 
 Shapes = dict[str, tuple[int, ...]]
 Rule = Callable[[Node, Sequence[Type], Type], Shapes]
@@ -86,7 +87,13 @@ LEARNED = frozenset(RULES) - frozenset(WITHOUT)
 
 
 def buffers(node: Node, out: Type) -> Shapes:
-    """Statistics that come with the weights but are not learned by gradient."""
+    """What comes with the weights but is not learned by gradient: statistics, ranges, scales."""
+    return {**_statistics(node, out), **quantisers(node, out)}
+
+
+def _statistics(node: Node, out: Type) -> Shapes:
+    if node.owner is not None:
+        return {}
     if node.op == "cmvn":
         return {"mean": out.dims, "deviation": out.dims}
     if node.op == "batchnorm":

@@ -22,8 +22,7 @@ def random_weights(graph: Graph, types: Mapping[str, Type], seed: int) -> dict[s
     activations near one."""
     shapes = dict(infer_params(graph, types))
     for node in graph:
-        if node.owner is None:
-            shapes[node.path] = {**shapes.get(node.path, {}), **buffers(node, types[node.path])}
+        shapes[node.path] = {**shapes.get(node.path, {}), **buffers(node, types[node.path])}
     return {
         f"{path}.{name}": _draw(graph[path].op, path, name, shape, seed)
         for path, found in shapes.items()

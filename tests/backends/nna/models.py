@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import torch
 
+from asrc.backends.nna.calibrate import calibrated
 from asrc.backends.nna.program import Array
 from asrc.backends.nna.transducer import Ends, Programs, compile_transducer
 from asrc.backends.torch.initialise import initialise
@@ -15,6 +16,8 @@ from asrc.backends.torch.lowered import Lowered
 from asrc.compiler.facts import Facts
 from asrc.compiler.source import Source
 from asrc.dsl.check import read_model
+from asrc.passes.quantize import Quantize
+from asrc.passes.substitute import Substitute
 
 HEAD = """asr 1
 model m
@@ -51,6 +54,10 @@ ENCODERS = {
   x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> Conv1d(16, stride=2) |> swish
   slow = x |> stride(2) |> dense(16)
   out x + (slow |> upsample(2)) |> dense(12)""",
+    "turns": """
+  x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn
+  y = x[t-2..t] |> stride(2) |> Lstm(12) |> layernorm
+  out y[t-1..t] |> stride(2) |> Lstm(12)""",
     "gaps": """
   x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> dense(16)
   fast = x |> stride(2) |> dense(16)
@@ -101,6 +108,18 @@ def ends(graph_facts: Facts) -> Ends:
 
 @cache
 def programs(encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)") -> Programs:
-    found = facts(encoder, predictor)
+    found, numbers = quantised(encoder, predictor)
+    return compile_transducer(found, ends(found), numbers)
+
+
+@cache
+def quantised(
+    encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)", bits: int = 8
+) -> tuple[Facts, Mapping[str, Array]]:
+    """The model after `substitute` and `quantize`, its weights with ranges, scales, codebooks."""
+    graph = facts(encoder, predictor).graph
+    for each in (Substitute(), Quantize(weights=bits)):
+        graph, _ = each.run(graph, None)
+    found = Facts(graph)
     some = [utterance(seed) for seed in range(3)]
-    return compile_transducer(found, ends(found), weights(encoder, predictor), some)
+    return found, calibrated(found, weights(encoder, predictor), some)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from asrc.backends.nna.place import HOST, place
 from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts
+from asrc.compiler.placement import HOST, place
 from asrc.compiler.source import Source
 from asrc.dsl.check import read_model
 from asrc.tests.backends.nna.models import HEAD, ends, facts
@@ -47,18 +47,10 @@ def test_what_neither_side_has(text: str, named: str) -> None:
     assert named in error.value.diagnostics[0].message
 
 
-def test_several_turns_in_a_step() -> None:
-    mel = "audio |> logmel(bins=8, window=25ms, hop=10ms)"
-    found = model(f"net n(audio) {{ out {mel} |> dense(4) |> Lstm(4) |> stride(2) }}")
-    with pytest.raises(AsrcError, match="it recurs 2 times in a step"):
-        place(found)
-
-
 @pytest.mark.parametrize(
     ("statements", "named"),
     [
         ("out x[t-2..t] |> flatten |> relu", "`main.flatten` reads it"),
-        ("out dense(4)(x, x[t-1..t])", "reads it"),
         ("out x |> convf(4, kernel=3) |> flatten |> relu |> dense(4)", "reads it"),
     ],
 )

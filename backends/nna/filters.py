@@ -1,0 +1,52 @@
+"""Weights as codes, with what their scales make of a bias."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...compiler.graph import Graph
+from .codebook import snapped
+from .program import Array, Tensor
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Codes in any layout, a scale (float32) for each output channel, a bias in real numbers."""
+
+    codes: Array
+    scales: Array
+    bias: Array | None = None
+
+    def laid_out(self, change: Callable[[Array], Array]) -> Filter:
+        """The same weights in another order."""
+        return replace(self, codes=change(self.codes))
+
+    def tensors(self, name: str, scale: float, axis: int) -> tuple[Tensor, Tensor]:
+        """Weight, output channels along `axis`, and bias, for an input of some scale."""
+        scales = tuple(map(float, self.scales))
+        weight = Tensor(f"{name}.weight", self.codes.shape, "int8", scales, 0, axis, self.codes)
+        product = np.float32(scale) * self.scales
+        bias = np.zeros(len(product)) if self.bias is None else self.bias
+        summed = np.rint(bias / product.astype(np.float64)).astype(np.int32)
+        by = tuple(map(float, product))
+        return weight, Tensor(f"{name}.bias", summed.shape, "int32", by, 0, 0, summed)
+
+
+def filters(graph: Graph, weights: Mapping[str, Array]) -> dict[str, Filter]:
+    """The weights of every value whose bits a pass has noted, by the path that owns them."""
+    return {
+        node.path: Filter(
+            snapped(
+                weights[f"{node.path}.weight"],
+                weights[f"{node.path}.scale"],
+                weights.get(f"{node.path}.codebook"),
+            ),
+            weights[f"{node.path}.scale"],
+            weights.get(f"{node.path}.bias"),
+        )
+        for node in graph
+        if "weights" in node.attrs and node.owner is None
+    }

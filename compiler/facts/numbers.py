@@ -1,0 +1,51 @@
+"""What a quantised value carries beside its parameters: ranges, scales, codebooks.
+
+They are buffers, as the statistics of a `cmvn` are: taken from real audio, kept with the weights.
+"""
+
+from __future__ import annotations
+
+from ..graph import Node
+from ..types import Type
+
+Shapes = dict[str, tuple[int, ...]]
+
+MOVED = frozenset(
+    {"window", "stride", "delay", "ahead", "upsample", "dropout", "lattice", "flatten", "slice"}
+)
+"""Operators whose result has the format of its input."""
+
+FIXED = frozenset({"sigmoid", "tanh"})
+"""Operators whose results have a range of their own, whatever they read."""
+
+NORM = ("square", "variance", "root", "unit", "scaled")
+"""What is within a layer norm: centred squares, their mean, its inverse root, the normalised
+value, that with its scale and shift."""
+
+
+def quantisers(node: Node, out: Type) -> Shapes:
+    """Buffers of a value by what passes noted on it.
+
+    range     the smallest and the largest number of the value, `[2]`
+    scale     what one step of the codes of a weight is worth, for each row of it
+    codebook  the codes that there are, rising; fewer than 8 bits have one
+    reach     of a layer norm: the largest scale and shift that can be stored, `[2]`
+    """
+    return {**_of_value(node), **_of_weights(node, out)}
+
+
+def _of_value(node: Node) -> Shapes:
+    if "number" not in node.attrs or node.op in MOVED or node.op in FIXED:
+        return {}
+    within = NORM if node.op == "layernorm" and node.attrs.get("on") else ()
+    return dict.fromkeys(("range", *within), (2,))
+
+
+def _of_weights(node: Node, out: Type) -> Shapes:
+    if node.op == "layernorm" and node.attrs.get("on"):
+        return {"reach": (2,)} if node.owner is None else {}
+    bits = node.attrs.get("weights")
+    if not isinstance(bits, int) or node.owner is not None:
+        return {}
+    book: Shapes = {"codebook": (1 << bits,)} if bits < 8 else {}
+    return {"scale": out.dims[:1], **book}

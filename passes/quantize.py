@@ -1,0 +1,103 @@
+"""`quantize`: numbers of few bits in place of float ones.
+
+`quantize()`                                 int8 weights, a scale a row, and int8 values
+`quantize(weights=5)`                        weights of 32 values, on the grid of int8
+`quantize(encoder, weights=4)`               a part alone, or otherwise than the rest
+`quantize(weights=8, activations=false)`     weights alone
+
+Values of the accelerator's side get a number format, and so does what they read of the host's:
+int8, but int16 for a recurrence that only adds up, such as an LSTM's cell, and for its summands.
+The numbers themselves, ranges and scales and codebooks, are buffers beside the weights; they are
+taken from real audio and frozen (`backends/nna/calibrate.py`). Codebooks are those of
+papers/s8bqat.md, A and B; training passes gradients straight through, that page's plain baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.facts.numbers import MOVED
+from ..compiler.graph import Attr, Graph, Node
+from ..compiler.placement import HOST, readers
+from ..compiler.protocol import Weights
+from ..compiler.select import select
+from ..compiler.spec import OptionError
+
+WEIGHTED = frozenset({"dense", "convf", "depthwise"})
+"""Operators whose weights get fewer bits."""
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Notes number formats and bits of weights; a later call for the same values counts."""
+
+    name: ClassVar[str] = "quantize"
+    keeps: ClassVar[frozenset[str]] = frozenset({"lookahead", "rate", "shapes", "parameters"})
+
+    on: str | None = None
+    weights: int = 8
+    activations: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises AsrcError E0805 for bits that no codebook has."""
+        if not 1 <= self.weights <= 8:
+            message = f"`weights` is 1 to 8 bits, not {self.weights}"
+            raise OptionError("weights", AsrcError(diagnostic("E0805", message)))
+
+    def run(self, graph: Graph, weights: Weights | None) -> tuple[Graph, Weights | None]:
+        """Raises AsrcError E0803 where there is nothing to quantise."""
+        try:
+            chosen = select(graph, self.on) if self.on is not None else list(graph.nodes)
+            mine = [path for path in chosen if graph[path].op not in HOST]
+            if not mine:
+                message = f"`{self.on}` has nothing to quantise: the host computes all of it"
+                raise AsrcError(diagnostic("E0803", message))
+        except AsrcError as error:
+            raise OptionError("on", error) from None
+        noted = self._numbers(graph, mine) if self.activations else {}
+        bits = {path: self.weights for path in mine if graph[path].op in WEIGHTED}
+        changed = (_with(node, noted.get(node.path), bits.get(node.path)) for node in graph)
+        return graph.rewrite(changed), weights
+
+    def _numbers(self, graph: Graph, mine: list[str]) -> dict[str, str]:
+        """The format of every value, and of what they read."""
+        wide = accumulators(graph)
+        every = {*mine, *(p for path in mine for p in graph[path].inputs)}
+        while (
+            behind := {p for path in every if graph[path].op in MOVED for p in graph[path].inputs}
+            - every
+        ):
+            every |= behind
+        return {path: _number(graph, path, wide) for path in every}
+
+
+def _with(node: Node, number: str | None, bits: int | None) -> Node:
+    attrs: dict[str, Attr] = {} if number is None else {"number": number}
+    if bits is not None:
+        attrs["weights"] = bits
+    return node.with_attrs(**attrs) if attrs else node
+
+
+def _number(graph: Graph, path: str, wide: frozenset[str]) -> str:
+    while graph[path].op in MOVED:
+        path = graph[path].inputs[0]
+    return "int16" if path in wide else "int8"
+
+
+def accumulators(graph: Graph) -> frozenset[str]:
+    """Recurrent values that enter no sum of products, and what is added up to them."""
+    states = {
+        graph[shift].inputs[0]
+        for shift in graph.cycle_shifts
+        if not any(reader.op == "dense" for reader in readers(graph, shift))
+    }
+    return frozenset(states | {path for state in states for path in _summands(graph, state)})
+
+
+def _summands(graph: Graph, state: str) -> Iterator[str]:
+    for path in graph[state].inputs:
+        if graph[path].op == "mul" and {r.path for r in readers(graph, path)} == {state}:
+            yield path
