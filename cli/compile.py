@@ -19,7 +19,7 @@ PATH = click.Path(path_type=Path)
 @click.command("compile")
 @click.argument("model", type=PATH)
 @click.option("--target", type=click.Choice(["nna"]), required=True, help="What to compile for.")
-@click.option("--calibrate", type=PATH, required=True, help="A manifest to take ranges from.")
+@click.option("--calibrate", type=PATH, help="A manifest to take ranges from.")
 @click.option("--utterances", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--weights", "bits", type=click.IntRange(1, 8), default=8, show_default=True)
 @click.option("--machine", multiple=True, help="An accelerator, such as ethos-u55-256.")
@@ -29,7 +29,7 @@ PATH = click.Path(path_type=Path)
 def command(
     model: Path,
     target: str,
-    calibrate: Path,
+    calibrate: Path | None,
     utterances: int,
     bits: int,
     machine: tuple[str, ...],
@@ -38,24 +38,28 @@ def command(
 ) -> None:
     """Compile a trained transducer for an accelerator: integer programs in one file.
 
-    MODEL is a folder that `asrc train` made. Weights and activations become int8, accumulators
-    int16; ranges come from real audio, --utterances of the manifest at equal distances. Weights of
-    fewer than 8 bits share a codebook in each tensor. What stays on the host is listed with the
-    reason. `asrc transcribe` and `asrc eval` take the file.
+    MODEL is a folder that `asrc train` made. Of a float model, weights and activations become int8,
+    accumulators int16; ranges come from real audio, --utterances of the manifest at equal
+    distances; weights of fewer than 8 bits share a codebook in each tensor. A model that was
+    trained after `substitute` and `quantize` has all of this already and is compiled as it is. What
+    stays on the host is listed with the reason. `asrc transcribe` and `asrc eval` take the file.
 
     With --machine, which may be repeated, Vela compiles the programs for that accelerator as well;
     times and memory are its estimates for one step.
     """
     from ..compiler.artefact import write_artefact
     from ..runtime.calibration import graph_inputs
-    from ..runtime.compiled import compiled, for_machines, read_compiled
+    from ..runtime.compiled import compiled, for_machines, is_quantised, read_compiled
     from ..runtime.recogniser import read_recogniser
     from ..runtime.threads import use_threads
 
     use_threads(threads)
     recogniser = read_recogniser(model)
-    heard = _heard(recogniser, calibrate, utterances)
-    parts = compiled(recogniser, graph_inputs(recogniser, heard), bits)
+    if calibrate is None and not is_quantised(recogniser.facts.graph):
+        raise click.UsageError("a float model needs --calibrate: real audio gives the ranges")
+    heard = [] if calibrate is None else _heard(recogniser, calibrate, utterances)
+    inputs = graph_inputs(recogniser.lowered, recogniser.vocabulary, heard)
+    parts = compiled(recogniser, inputs, bits)
     write_artefact(out, for_machines(parts, machine))
     found = read_compiled(out)
     if look().json:

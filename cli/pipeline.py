@@ -14,6 +14,7 @@ from .terminal import look, show_table, show_text
 
 if TYPE_CHECKING:
     from ..compiler.manager import Options, Result
+    from ..compiler.protocol import Weights
     from ..dsl.check import Model
     from ..dsl.pipelines import Plan
     from ..dsl.syntax import Expr
@@ -88,8 +89,15 @@ def load(file: str, settings: Mapping[str, Expr]) -> Model:
     return model
 
 
-def run(model: Model, pipeline: str | None, passes: str | None, watch: Watch) -> Result:
-    """The graph after a pipeline of the file, or the passes of the command line, or neither.
+def run(
+    model: Model,
+    pipeline: str | None,
+    passes: str | None,
+    watch: Watch,
+    weights: Weights | None = None,
+) -> Result:
+    """The graph after a pipeline of the file, or the passes of the command line, or neither;
+    `weights` are those before.
 
     Raises AsrcError where a pass cannot run.
     """
@@ -102,7 +110,9 @@ def run(model: Model, pipeline: str | None, passes: str | None, watch: Watch) ->
     plan = _plan(model, pipeline, passes)
     assert model.facts is not None
     facts, options = model.facts, watch.options()
-    result = run_pipeline(facts.graph, plan.calls, plan.budgets, options=options, facts=facts)
+    result = run_pipeline(
+        facts.graph, plan.calls, plan.budgets, weights=weights, options=options, facts=facts
+    )
     watch.show_times(result)
     return result
 

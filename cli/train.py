@@ -14,6 +14,7 @@ from .terminal import common, show_text
 
 if TYPE_CHECKING:
     from ..compiler.facts import Facts
+    from ..compiler.protocol import Weights
     from ..dsl.syntax import Expr
     from ..training.job import Build
     from ..training.recipe import Recipe
@@ -30,7 +31,12 @@ PATH = click.Path(path_type=Path)
 @click.option("--dev", type=PATH, help="A manifest to choose by; else 2 % of the other.")
 @click.option("--out", type=PATH, required=True, help="A folder for what comes out.")
 @click.option("--recipe", type=PATH, help="Hyperparameters in TOML.")
-@click.option("--from", "start", type=PATH, help="Weights to start from (safetensors).")
+@click.option(
+    "--from",
+    "start",
+    type=PATH,
+    help="Weights to start from (safetensors), of the model before its passes or after them.",
+)
 @click.option("--device", help="cpu, cuda or cuda:1; else a GPU where there is one.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard as well.")
@@ -50,6 +56,10 @@ def command(
     tensorboard: bool,
 ) -> None:
     """Train a transducer; a run that was stopped goes on where it was.
+
+    After `substitute` and `quantize` the training computes the accelerator's integers. It starts
+    from a float model, `--from`; ranges, scales and codebooks are taken from that and from
+    utterances of the training set, and stay as they are.
 
     Under `torchrun`, several processes train one model on the same batches. The folder has
     `log.csv`, `checkpoints/`, `skipped.jsonl` where anything was left out, and `best/`, which
@@ -81,11 +91,12 @@ def _builder(
     """The model with the recipe's settings, then the command line's, and its vocabulary's size."""
     from ..dsl.check import setting
 
-    def build(size: int) -> Facts:
+    def build(size: int, weights: Weights | None = None) -> tuple[Facts, Weights | None]:
         given = {name: setting(name, text) for name, text in recipe.settings.items()}
         given |= {"vocab": setting("vocab", str(size)), **settings}
         model = load(file, given)
-        return run(model, pipeline, passes, Watch((), False, False, None)).facts
+        found = run(model, pipeline, passes, Watch((), False, False, None), weights)
+        return found.facts, found.weights
 
     return build
 

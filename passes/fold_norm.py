@@ -63,6 +63,7 @@ def _fold_batchnorm(graph: Graph, path: str, weights: dict[str, Any] | None) -> 
     norm = graph[path]
     before = graph[norm.inputs[0]]
     foldable = before.op in ("dense", "convf", "depthwise") and _private(graph, before.path)
+    foldable = foldable and "weights" not in before.attrs  # its scales are those of these weights
     if not foldable or not _unshared(graph, path):
         return graph
     if weights is not None:
@@ -126,6 +127,7 @@ def _chain(graph: Graph, path: str) -> list[str] | None:
         node = graph[here]
         if node.op in ("dense", "depthwise"):
             whole = node.op == "depthwise" or node.attrs["groups"] == 1
+            whole = whole and "weights" not in node.attrs
             return chain if whole and _unshared(graph, here) else None
         started = len(node.inputs) > 1 or _start(here) in graph.nodes
         if node.op not in _VIEWS or (node.op in _SHIFTS and started):

@@ -1,25 +1,27 @@
-"""Utterances to take ranges from, as inputs of a recogniser's graph."""
+"""Utterances to take ranges from, as inputs of a transducer's graph."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from ..backends.nna.program import Array
-from .recogniser import Recogniser
+from ..backends.torch.lowered import Lowered
 from .samples import Samples
+from .transducer import find_roles
+from .vocabulary import Vocabulary
 
 
 def graph_inputs(
-    recogniser: Recogniser, utterances: Sequence[tuple[Samples, str]]
+    lowered: Lowered, vocabulary: Vocabulary, utterances: Iterable[tuple[Samples, str]]
 ) -> Iterator[dict[str, Array]]:
     """Inputs by path, of samples and normalised text. Raises AsrcError E1004 for text that the
     vocabulary cannot spell."""
-    roles = recogniser.roles
-    ports = [port for part in recogniser.lowered.parts.values() for port in part.inputs]
+    roles = find_roles(lowered)
+    ports = [port for part in lowered.parts.values() for port in part.inputs]
     paths = {port.name: port.path for port in ports}
     for samples, text in utterances:
-        labels = [0, *recogniser.vocabulary.encode(text)]
+        labels = [0, *vocabulary.encode(text)]
         frames = samples[:, None] if samples.ndim == 1 else samples.T
         yield {paths[roles.audio]: frames, paths[roles.previous]: np.array(labels, np.int64)}

@@ -40,6 +40,7 @@ from ..backends.torch.weights import load_weights
 from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.facts import Facts
+from ..compiler.graph import Graph
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
 from ..compiler.protocol import Weights
@@ -128,15 +129,23 @@ def quantised_model(
     recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]], bits: int
 ) -> tuple[Facts, dict[str, Array]]:
     """The graph as the accelerator has it, its weights with ranges, scales and codebooks."""
-    graph, weights = recogniser.facts.graph, _weights(recogniser.lowered)
-    if any("on" in node.attrs for node in graph):
-        return recogniser.facts, weights
-    folded: Weights | None = weights
-    for each in (FoldNorm("batchnorm"), Substitute(), Quantize(weights=bits)):
-        graph, folded = each.run(graph, folded)
-    assert folded is not None
-    facts = Facts(graph)
-    return facts, calibrated(facts, folded, utterances)
+    weights: Weights | None = _weights(recogniser.lowered)
+    graph, weights = FoldNorm("batchnorm").run(recogniser.facts.graph, weights)
+    assert weights is not None
+    facts = Facts(quantised_graph(graph, bits))
+    return facts, calibrated(facts, weights, utterances)
+
+
+def quantised_graph(graph: Graph, bits: int) -> Graph:
+    """Everything on the accelerator and in few bits; what passes have noted already stays so."""
+    whole, _ = Substitute().run(graph, None)
+    whole, _ = Quantize(weights=bits).run(whole, None)
+    return whole.rewrite(node.with_attrs(**graph[node.path].attrs) for node in whole)
+
+
+def is_quantised(graph: Graph) -> bool:
+    """Whether a model was trained as the accelerator computes, and needs no audio for ranges."""
+    return any("on" in node.attrs for node in graph)
 
 
 def for_machines(parts: Mapping[str, bytes], names: Iterable[str]) -> dict[str, bytes]:

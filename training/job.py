@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.facts import Facts
 from ..compiler.files import write_text
 from ..compiler.irtext import print_graph
+from ..compiler.protocol import Weights
 from ..runtime.recogniser import Recogniser, sample_rate, write_recogniser
 from ..runtime.vocabulary import Vocabulary, build_vocabulary, load_vocabulary
 from .cache import AudioCache
@@ -26,13 +28,14 @@ from .manifest import Utterance
 from .model import TrainedModel
 from .plan import TrainingData, manifests, masks, prepare, set_statistics
 from .processes import Processes
+from .quantised import begin, first_weights, refuse_quantised
 from .recipe import Recipe
 from .recognise import Recognised, recognise
 from .selection import Skipped
 from .trainer import Trainer
 
-Build = Callable[[int], Facts]
-"""The model for a vocabulary of so many labels."""
+Build = Callable[[int, Weights | None], tuple[Facts, Weights | None]]
+"""The model for a vocabulary of so many labels, its passes run on weights as well."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def train(
     """
     train_set, dev_set = manifests(job.train, job.dev)
     vocabulary = _vocabulary(job, train_set, processes)
-    facts = job.build(vocabulary.size)
+    facts, _ = job.build(vocabulary.size, None)
     torch.manual_seed(job.recipe.seed)
     model = TrainedModel(facts, job.recipe.losses, masks(job.recipe), job.recipe.beginning)
     model.to(processes.device)
@@ -77,7 +80,7 @@ def train(
     if trainer.resume(digest):
         say(f"resumed at update {trainer.update}")
     else:
-        _first_values(job, model, data, say)
+        _first_values(job, model, vocabulary, data, say)
         trainer = _trainer(job, processes, facts, model, vocabulary, data, show)
     for line in data.reports:
         say(line)
@@ -107,14 +110,18 @@ def _note_skips(
 
 
 def _first_values(
-    job: Job, model: TrainedModel, data: TrainingData, say: Callable[[str], None]
+    job: Job,
+    model: TrainedModel,
+    vocabulary: Vocabulary,
+    data: TrainingData,
+    say: Callable[[str], None],
 ) -> None:
     initialise(model.lowered, job.recipe.seed)
     if job.start is not None:
-        from ..backends.torch.weights import load_weights, read_tensors
-
-        load_weights(model.lowered, read_tensors(job.start)[0], str(job.start))
+        given = first_weights(job.start, model.lowered, partial(job.build, vocabulary.size))
+        begin(model.lowered, given, vocabulary, data, str(job.start), say)
         return
+    refuse_quantised(model.lowered)
     set_statistics(model.lowered, data.train, data.rate, say)
 
 

@@ -8,8 +8,9 @@ from typing import cast
 
 import numpy as np
 
+from ...compiler.diagnostics import AsrcError, diagnostic
 from ...compiler.facts import Facts
-from ...compiler.facts.params import buffers
+from ...compiler.facts.numbers import quantisers
 from ...compiler.graph import Graph, Node
 from ...compiler.reference import Value, evaluate
 from .codebook import fitted
@@ -21,24 +22,34 @@ def calibrated(
     facts: Facts, weights: Mapping[str, Array], utterances: Iterable[Mapping[str, Array]]
 ) -> dict[str, Array]:
     """The weights, with the buffers that a quantised graph has beside them: ranges of values over
-    some utterances of the float model, scales and codebooks of weights.
+    some utterances of the float model, scales and codebooks of weights. Those that are there stay.
 
     `utterances` are inputs of the graph by path, as `compiler.reference.evaluate` takes them.
+    Raises AsrcError E1005 for a value of which they have no frame.
     """
-    graph, found = facts.graph, dict(weights)
+    lacking, found = missing(facts, weights), dict(weights)
+    if not lacking:
+        return found
     for path, seen in ranges_of(facts, weights, utterances).items():
-        found[path] = np.array([seen.low, seen.high], np.float32)
-    for node in graph:
-        found |= _of_weights(node, weights)
-    return {name: found[name] for name in _wanted(facts, found)}
-
-
-def _wanted(facts: Facts, found: Mapping[str, Array]) -> Iterator[str]:
-    """The names that the graph's weights have."""
+        found.setdefault(path, np.array([seen.low, seen.high], np.float32))
     for node in facts.graph:
-        kept = buffers(node, facts.types[node.path])
-        for name in (*facts.params.get(node.path, ()), *kept):
-            yield f"{node.path}.{name}"
+        for name, made in _of_weights(node, weights):
+            found.setdefault(name, made)
+    if unseen := lacking - found.keys():
+        message = (
+            f"no utterance has a frame of `{min(unseen).rpartition('.')[0]}` to take ranges of"
+        )
+        raise AsrcError(diagnostic("E1005", message, help="longer ones, or more of them"))
+    return {name: x for name, x in found.items() if name in weights or name in lacking}
+
+
+def missing(facts: Facts, weights: Mapping[str, Array]) -> set[str]:
+    """The names of what a quantised graph has beside its weights, as far as it is not there."""
+    return {
+        f"{node.path}.{name}"
+        for node in facts.graph
+        for name in quantisers(node, facts.types[node.path])
+    } - weights.keys()
 
 
 MARGIN = 2.0

@@ -51,7 +51,10 @@ def test_compiled_it_hears_them_too(name: str, tmp_path: Path) -> None:
     utterances = read_manifest(MODELS / "demo/demo.jsonl")
     cache = AudioCache(recogniser.rate)
     heard = [(cache.read(one), one.text) for one in utterances]
-    write_artefact(tmp_path / "a.asrc", compiled(recogniser, graph_inputs(recogniser, heard), 5))
+    write_artefact(
+        tmp_path / "a.asrc",
+        compiled(recogniser, graph_inputs(recogniser.lowered, recogniser.vocabulary, heard), 5),
+    )
     language = closed_language(
         recogniser.vocabulary, read_sentences(MODELS / "commands/sentences.txt")
     )

@@ -42,7 +42,9 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         recogniser.lowered.tensors()["joint.out.dense.bias"][-1] = 0.4
     heard = [(noise(0.8, seed), "low high") for seed in range(3)]
     path = tmp_path_factory.mktemp("compiled") / "tiny.asrc"
-    write_artefact(path, compiled(recogniser, graph_inputs(recogniser, heard)))
+    write_artefact(
+        path, compiled(recogniser, graph_inputs(recogniser.lowered, recogniser.vocabulary, heard))
+    )
     return path
 
 
@@ -73,7 +75,10 @@ def test_every_encoder_as_a_stream(encoder: str, predictor: str, tmp_path: Path)
             tensor.copy_(torch.from_numpy(weights(encoder, predictor)[name]))
     recogniser = Recogniser(found.eval(), build_vocabulary("abcdefghijk", "characters"), {})
     heard = [(utterance(seed)["audio"][:, 0], "abc") for seed in range(3)]
-    write_artefact(tmp_path / "a.asrc", compiled(recogniser, graph_inputs(recogniser, heard)))
+    write_artefact(
+        tmp_path / "a.asrc",
+        compiled(recogniser, graph_inputs(recogniser.lowered, recogniser.vocabulary, heard)),
+    )
     assert all(one.mismatch is None for one in verified(tmp_path / "a.asrc"))
     integers, floats = read_compiled(tmp_path / "a.asrc").run(), recogniser.run()
     audio = torch.from_numpy(utterance(9)["audio"])[None]
