@@ -7,7 +7,8 @@ together, is a table of what the executor's kernel gives for each of them. Other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -279,6 +280,59 @@ class Function(Table):
         return [grad * looked_up(self.slopes, index)]
 
 
+class Fused:
+    """Several operators in a row, each a table, as one: of 16 bits of input at most.
+
+    Codes and slopes are what the operators themselves give for all codes there are.
+    """
+
+    def __init__(self, roots: Sequence[Format], names: Sequence[str], stages: Sequence[Stage]):
+        grids = [torch.arange(low, high + 1, dtype=torch.int32) for low, high in _limits(roots)]
+        mesh = torch.meshgrid(*grids, indexing="ij")
+        values = {n: x.reshape(-1, 1, 1, 1) for n, x in zip(names, mesh, strict=True)}
+        for stage in stages:
+            values[stage.output] = stage.kernel.run([values[name] for name in stage.inputs])
+        output = stages[-1].output
+        self.table = values[output].flatten()
+        grads = {output: torch.ones(values[output].shape)}
+        for stage in reversed(stages):
+            if stage.output in grads:
+                codes = [values[name] for name in stage.inputs]
+                found = stage.kernel.back(grads.pop(stage.output), codes, values[stage.output])
+                for name, grad in zip(stage.inputs, found, strict=True):
+                    if grad is not None:
+                        grads[name] = grads[name] + grad if name in grads else grad
+        self.slopes = [grads[name].flatten() for name in names]
+        self.limits = _limits(roots)
+
+    def index(self, codes: Codes) -> Tensor:
+        index = codes[0] - self.limits[0][0]
+        for x, (low, high) in zip(codes[1:], self.limits[1:], strict=True):
+            index = index * (high - low + 1) + (x - low)
+        return index
+
+    def run(self, codes: Codes) -> Tensor:
+        return looked_up(self.table, self.index(codes))
+
+    def back(self, grad: Tensor, codes: Codes, out: Tensor) -> Grads:
+        index = self.index(codes)
+        slopes = (grad * looked_up(slope, index) for slope in self.slopes)
+        return [_narrowed(slope, x) for slope, x in zip(slopes, codes, strict=True)]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An operator of a program, or several fused ones: what it reads by name, what it makes."""
+
+    output: str
+    inputs: tuple[str, ...]
+    kernel: Kernel | Fused
+
+
+def _limits(tensors: Sequence[Format]) -> list[tuple[int, int]]:
+    return [tensor.limits for tensor in tensors]
+
+
 class Mean(Kernel):
     def run(self, codes: Codes) -> Tensor:
         by = Rescaler(cast("Scaled", self.site.recipe).by)
@@ -336,12 +390,16 @@ class Reshape(Kernel):
         return [grad.reshape(codes[0].shape)]
 
 
-def _bits(site: Site) -> int:
-    return sum(16 if tensor.dtype == "int16" else 8 for tensor in site.tensors)
+TABLED = 16
+"""Bits of input of which there are tables."""
+
+
+def bits(tensors: Iterable[Format]) -> int:
+    return sum(16 if tensor.dtype == "int16" else 8 for tensor in tensors)
 
 
 def _pair(site: Site) -> Kernel:
-    return TabledPair(site) if _bits(site) <= 16 else WidePair(site)
+    return TabledPair(site) if bits(site.tensors) <= TABLED else WidePair(site)
 
 
 KERNELS: Mapping[str, Callable[[Site], Kernel]] = {

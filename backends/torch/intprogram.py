@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from ..nna.kernels import Site
-from ..nna.program import Program
+from ..nna.program import Op, Program
 from ..nna.recipes import recipe_of
-from .intkernels import KERNELS, Conv, code_of
+from .intkernels import KERNELS, TABLED, Conv, Fused, Stage, Table, bits, code_of
 from .rounding import codes_of, reals_of
 
 Values: TypeAlias = dict[str, Tensor]
@@ -39,7 +40,7 @@ class Engine:
 
     def __init__(self, program: Program, bound: Sequence[str]) -> None:
         self.program = program
-        self.kernels = [self._kernel(n) for n in range(len(program.ops))]
+        self.stages = fused(program, [_stage(program, op) for op in program.ops])
         self.constants = {
             name: torch.from_numpy(tensor.data.astype("int32"))
             for name, tensor in program.tensors.items()
@@ -48,50 +49,77 @@ class Engine:
         self.formats = {name: code_of(tensor) for name, tensor in program.tensors.items()}
         self.inputs = [name for name in program.inputs if name not in program.states]
 
-    def _kernel(self, place: int) -> Any:
-        op = self.program.ops[place]
-        tensors, output = self.program.of(op)
-        site = Site(op.kind, tensors, output, recipe_of(self.program, op), op.options)
-        return KERNELS[op.kind](site)
-
-    def at_rest(self, like: Tensor) -> Values:
-        """States that stand for zero, for each of a batch."""
-        tensors = (self.program.tensors[name] for name in self.program.states)
-        return {
-            t.name: like.new_full((len(like), *t.shape[1:]), t.zero, dtype=torch.int32)
-            for t in tensors
-        }
-
     def run(self, values: Values) -> None:
         """Fills in what the operators make of what is there."""
-        for op, kernel in zip(self.program.ops, self.kernels, strict=True):
-            values[op.output] = kernel.run([values[name] for name in op.inputs])
+        for stage in self.stages:
+            values[stage.output] = stage.kernel.run([values[name] for name in stage.inputs])
 
     def back(self, values: Values, grads: dict[str, Tensor], later: Later | None = None) -> None:
         """Fills in gradients of everything that the outputs' gradients depend on.
 
         Those of weights wait in `later`, where there is one, for `settle`.
         """
-        for op, kernel in zip(reversed(self.program.ops), reversed(self.kernels), strict=True):
-            grad = grads.pop(op.output, None)
+        for stage in reversed(self.stages):
+            grad, kernel = grads.pop(stage.output, None), stage.kernel
             if grad is None:
                 continue
-            codes = [values[name] for name in op.inputs]
+            codes, out = [values[name] for name in stage.inputs], values[stage.output]
             if later is not None and isinstance(kernel, Conv):
-                grad = kernel.held(grad, values[op.output])
-                later.setdefault(op.output, []).append((grad, codes[0]))
-                add(grads, [(op.inputs[0], kernel.by_input(grad, codes))])
+                grad = kernel.held(grad, out)
+                later.setdefault(stage.output, []).append((grad, codes[0]))
+                add(grads, [(stage.inputs[0], kernel.by_input(grad, codes))])
             else:
-                found = kernel.back(grad, codes, values[op.output])
-                add(grads, zip(op.inputs, found, strict=True))
+                add(grads, zip(stage.inputs, kernel.back(grad, codes, out), strict=True))
 
     def settle(self, values: Values, grads: dict[str, Tensor], later: Later) -> None:
         """Gradients of weights, of all steps at once."""
-        for op, kernel in zip(self.program.ops, self.kernels, strict=True):
-            if op.output in later:
-                grad, x = (torch.cat(parts) for parts in zip(*later[op.output], strict=True))
-                codes = [x, *(values[name] for name in op.inputs[1:])]
-                add(grads, zip(op.inputs[1:], kernel.by_weight(grad, codes), strict=True))
+        for stage in self.stages:
+            if stage.output in later and isinstance(stage.kernel, Conv):
+                grad, x = (torch.cat(parts) for parts in zip(*later[stage.output], strict=True))
+                codes = [x, *(values[name] for name in stage.inputs[1:])]
+                found = stage.kernel.by_weight(grad, codes)
+                add(grads, zip(stage.inputs[1:], found, strict=True))
+
+
+def _stage(program: Program, op: Op) -> Stage:
+    tensors, output = program.of(op)
+    site = Site(op.kind, tensors, output, recipe_of(program, op), op.options)
+    return Stage(op.output, op.inputs, KERNELS[op.kind](site))
+
+
+def fused(program: Program, stages: Sequence[Stage]) -> list[Stage]:
+    """The stages that are needed, those that are tables of few bits together as one each."""
+    made: dict[str, tuple[tuple[str, ...], list[Stage]]] = {}
+    for stage in stages:
+        if isinstance(stage.kernel, Table):
+            made[stage.output] = _joined(program, stage, made)
+    needed = {*program.outputs, *program.states.values()}
+    kept = []
+    for stage in reversed(stages):
+        if stage.output in needed:
+            roots, region = made.get(stage.output, (stage.inputs, []))
+            if len(region) > 1:
+                tensors = [program.tensors[name] for name in roots]
+                stage = Stage(stage.output, roots, Fused(tensors, roots, region))
+            needed |= {*stage.inputs}
+            kept.append(stage)
+    return kept[::-1]
+
+
+def _joined(
+    program: Program, stage: Stage, made: Mapping[str, tuple[tuple[str, ...], list[Stage]]]
+) -> tuple[tuple[str, ...], list[Stage]]:
+    """What a table reads in the end, and all stages on the way, as far as the bits allow."""
+    for opened in product((True, False), repeat=len(stage.inputs)):
+        parts = [
+            made[name] if is_open and name in made else ((name,), [])
+            for name, is_open in zip(stage.inputs, opened, strict=True)
+        ]
+        roots = tuple(dict.fromkeys(root for found, _ in parts for root in found))
+        if bits(program.tensors[root] for root in roots) <= TABLED:
+            before = {one.output: one for _, region in parts for one in region}
+            return roots, [*before.values(), stage]
+    raise AssertionError(stage.output)
 
 
 def add(grads: dict[str, Tensor], found: Any) -> None:
@@ -146,9 +174,9 @@ def start(call: Call, params: Sequence[Tensor], like: Tensor) -> Values:
     bound = zip(call.bound, params, strict=True)
     values = {**own, **{one.name: one.codes(param) for one, param in bound}}
     biases = {
-        op.inputs[2]: kernel.folded(*(values[name] for name in op.inputs[1:]))
-        for op, kernel in zip(call.engine.program.ops, call.engine.kernels, strict=True)
-        if isinstance(kernel, Conv)
+        stage.inputs[2]: stage.kernel.folded(*(values[name] for name in stage.inputs[1:]))
+        for stage in call.engine.stages
+        if isinstance(stage.kernel, Conv)
     }
     return values | biases
 
