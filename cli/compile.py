@@ -49,13 +49,13 @@ def command(
     """
     from ..compiler.artefact import write_artefact
     from ..runtime.calibration import graph_inputs
-    from ..runtime.compiled import compiled, for_machines, is_quantised, read_compiled
+    from ..runtime.compiled import compiled, for_machines, needs_audio, read_compiled
     from ..runtime.recogniser import read_recogniser
     from ..runtime.threads import use_threads
 
     use_threads(threads)
     recogniser = read_recogniser(model)
-    if calibrate is None and not is_quantised(recogniser.facts.graph):
+    if calibrate is None and needs_audio(recogniser, bits):
         raise click.UsageError("a float model needs --calibrate: real audio gives the ranges")
     heard = [] if calibrate is None else _heard(recogniser, calibrate, utterances)
     inputs = graph_inputs(recogniser.lowered, recogniser.vocabulary, heard)

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from safetensors.numpy import load
 
-from ..backends.nna.calibrate import calibrated
+from ..backends.nna.calibrate import calibrated, missing
 from ..backends.nna.golden import recorded
 from ..backends.nna.lower import Lowered as Steady
 from ..backends.nna.machine import Estimate, machine, vela
@@ -40,7 +40,7 @@ from ..backends.torch.weights import load_weights
 from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.facts import Facts
-from ..compiler.graph import Graph
+from ..compiler.facts.numbers import is_range
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
 from ..compiler.protocol import Weights
@@ -129,23 +129,25 @@ def quantised_model(
     recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]], bits: int
 ) -> tuple[Facts, dict[str, Array]]:
     """The graph as the accelerator has it, its weights with ranges, scales and codebooks."""
-    weights: Weights | None = _weights(recogniser.lowered)
-    graph, weights = FoldNorm("batchnorm").run(recogniser.facts.graph, weights)
-    assert weights is not None
-    facts = Facts(quantised_graph(graph, bits))
+    facts, weights = _narrow(recogniser, bits)
     return facts, calibrated(facts, weights, utterances)
 
 
-def quantised_graph(graph: Graph, bits: int) -> Graph:
-    """Everything on the accelerator and in few bits; what passes have noted already stays so."""
+def needs_audio(recogniser: Recogniser, bits: int) -> bool:
+    """Whether any range has yet to be taken; one that was trained in integers has all."""
+    return any(is_range(name) for name in missing(*_narrow(recogniser, bits)))
+
+
+def _narrow(recogniser: Recogniser, bits: int) -> tuple[Facts, Mapping[str, Array]]:
+    """The graph as the accelerator has it; what passes have noted in training stays so."""
+    weights: Weights | None = _weights(recogniser.lowered)
+    graph, weights = FoldNorm("batchnorm").run(recogniser.facts.graph, weights)
+    assert weights is not None
     whole, _ = Substitute().run(graph, None)
     whole, _ = Quantize(weights=bits).run(whole, None)
-    return whole.rewrite(node.with_attrs(**graph[node.path].attrs) for node in whole)
-
-
-def is_quantised(graph: Graph) -> bool:
-    """Whether a model was trained as the accelerator computes, and needs no audio for ranges."""
-    return any("on" in node.attrs for node in graph)
+    return Facts(
+        whole.rewrite(node.with_attrs(**graph[node.path].attrs) for node in whole)
+    ), weights
 
 
 def for_machines(parts: Mapping[str, bytes], names: Iterable[str]) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -29,6 +30,7 @@ from . import attention, stepping
 from .audio import Logmel
 from .emit import word
 from .examples import Length, random_inputs
+from .intleaves import Integer
 from .leaves import Depthwise
 from .lowered import Lowered, complete
 from .modes import evaluating
@@ -85,7 +87,7 @@ def count_everything(lowered: Lowered) -> list[Count]:
     return [
         Count("parameters", facts.param_count(facts.graph.nodes), _parameters(lowered, wanted)),
         Count("state values", sum(h.values or 0 for h in held), _state(streams, lambda s: 1)),
-        Count("state bytes", Fraction(bits, 8), _state(streams, _bytes)),
+        Count("state bytes", Fraction(bits, 8), _state(streams, partial(_bytes, facts))),
         *(
             Count(f"products a {unit}", getattr(inferred, unit), found.useful)
             for unit, found in products.items()
@@ -129,9 +131,11 @@ def _state(streams: Mapping[str, Streams], size: Callable[[State], int]) -> int:
     )
 
 
-def _bytes(state: State) -> int:
-    """Of one number on a device: PyTorch's own tokens and flags are wider."""
-    return 1 if state.elem == "flag" else 4
+def _bytes(facts: Facts, state: State) -> int:
+    """Of one number on a device: PyTorch's own tokens, flags and codes are wider."""
+    if state.elem == "flag":
+        return 1
+    return {"int8": 1, "int16": 2}.get(str(facts.formats[state.path]), 4)
 
 
 def steady(lowered: Lowered, part: str) -> Streams:
@@ -286,6 +290,8 @@ class _Counter(fx.Interpreter):
             module = self.fetch_attr(str(n.target))
             if isinstance(module, Depthwise):
                 return lambda found, *_, **__: found.numel() * module.weight.shape[-1]
+            if isinstance(module, Integer) and module.node.op == "depthwise":
+                return lambda found, *_, **__: found.numel() * (module.kinds[0].taps or 1)
             if isinstance(module, Logmel):
                 return _nothing
         return None

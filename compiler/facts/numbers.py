@@ -23,6 +23,11 @@ NORM = ("square", "variance", "root", "unit", "scaled")
 value, that with its scale and shift."""
 
 
+def is_range(name: str) -> bool:
+    """Whether a buffer holds a range of values, which only audio tells."""
+    return name.rpartition(".")[2] in ("range", *NORM)
+
+
 def quantisers(node: Node, out: Type) -> Shapes:
     """Buffers of a value by what passes noted on it.
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from asrc.compiler.facts import Facts
+from asrc.compiler.manager import run_pipeline
+from asrc.compiler.protocol import Weights
 from asrc.compiler.source import Source
 from asrc.dsl.check import read_model, setting
+from asrc.dsl.pipelines import parse_pass_text
 from asrc.training.job import Job
 from asrc.training.manifest import Utterance, write_manifest
 from asrc.training.recipe import recipe_of
@@ -41,6 +45,13 @@ def build(size: int) -> Facts:
     return model.facts
 
 
+def after(passes: str, size: int, weights: Weights | None) -> tuple[Facts, Weights | None]:
+    """The model after passes, as a job builds it."""
+    calls = parse_pass_text(passes, "a test") if passes else ()
+    found = run_pipeline(build(size).graph, calls, weights=weights)
+    return found.facts, found.weights
+
+
 def corpus(folder: Path, count: int = 12) -> Path:
     """One to three words an utterance, each a tone; a manifest."""
     utterances = []
@@ -65,7 +76,7 @@ def _word(pitch: float, chance: np.random.Generator) -> np.ndarray:
     )
 
 
-def job(manifest: Path, out: Path, updates: int = 20, **changes: object) -> Job:
+def job(manifest: Path, out: Path, updates: int = 20, passes: str = "", **changes: object) -> Job:
     table = {
         "optimiser": {"updates": updates, "rate": 0.01, "warm_up": 5, "average": 0.9},
         "data": {"seconds": 6.0, "vocabulary": "words", "size": 64},
@@ -75,4 +86,4 @@ def job(manifest: Path, out: Path, updates: int = 20, **changes: object) -> Job:
     for name, value in changes.items():
         table[name] = {**table.get(name, {}), **value} if isinstance(value, dict) else value  # type: ignore[dict-item, assignment]
     recipe = recipe_of(table, "a test")
-    return Job(build, recipe, manifest, manifest, out, {"model": "tiny"})
+    return Job(partial(after, passes), recipe, manifest, manifest, out, {"model": "tiny"})

@@ -1,0 +1,103 @@
+"""`quantize` and `substitute`: what gets which format, and who computes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from asrc.compiler.diagnostics import AsrcError
+from asrc.compiler.facts import Facts
+from asrc.compiler.facts.params import buffers
+from asrc.compiler.graph import Graph
+from asrc.compiler.irread import parse_graph
+from asrc.compiler.irtext import print_graph
+from asrc.compiler.placement import HOST, check_numbers
+from asrc.compiler.report import tensors
+from asrc.passes.quantize import Quantize
+from asrc.passes.substitute import Substitute
+from asrc.tests.backends.nna.models import facts
+
+
+def after(*passes: Quantize | Substitute, encoder: str = "planes") -> Graph:
+    graph = facts(encoder).graph
+    for one in passes:
+        graph, _ = one.run(graph, None)
+    return graph
+
+
+def numbers(graph: Graph) -> dict[str, str]:
+    return {n.path: str(n.attrs["number"]) for n in graph if "number" in n.attrs}
+
+
+def test_what_the_accelerator_computes_and_reads_gets_a_format() -> None:
+    graph = after(Substitute(), Quantize())
+    mine = {node.path for node in graph if node.attrs.get("on") == "nna"}
+    assert mine == {node.path for node in graph if node.op not in HOST}
+    read = {path for one in mine for path in graph[one].inputs}
+    assert numbers(graph).keys() == mine | read
+    check_numbers(graph, mine)
+
+
+def test_cells_are_wide() -> None:
+    found = numbers(after(Quantize()))
+    wide = {path for path, number in found.items() if number == "int16"}
+    cells = {path for path in wide if path.endswith((".c", ".c.delay"))}
+    assert len(cells) == 4  # of the encoder and of the predictor, each with its shift
+    assert all(".c" in path or ".mul" in path for path in wide)
+
+
+def test_a_later_call_counts_and_a_part_alone() -> None:
+    graph = after(Quantize(weights=5), Quantize("joint", weights=3))
+    bits = {node.path: node.attrs.get("weights") for node in graph if node.op == "dense"}
+    assert {b for path, b in bits.items() if path.startswith("joint")} == {3}
+    assert {b for path, b in bits.items() if not path.startswith("joint")} == {5}
+    alone = after(Quantize("joint"))
+    assert all(path.startswith(("joint", "encoder", "predictor")) for path in numbers(alone))
+    assert {p for p in numbers(alone) if not p.startswith("joint")} == {
+        *(p for p in alone.outputs.values() if not p.startswith("joint"))
+    }
+
+
+def test_weights_alone() -> None:
+    graph = after(Quantize(weights=4, activations=False))
+    assert not numbers(graph)
+    assert any(node.attrs.get("weights") == 4 for node in graph)
+
+
+def test_facts_shrink() -> None:
+    before, graph = Facts(after()), after(Substitute(), Quantize(weights=4))
+    found = Facts(graph)
+    every = graph.nodes
+    assert found.param_count(every) == before.param_count(every)
+    assert found.weight_bits(every) < before.weight_bits(every) / 6
+    wide, narrow = (f.held_bits(every.keys() - {"audio"}, step=True) for f in (before, found))
+    assert wide is not None
+    assert narrow is not None
+    assert narrow < wide / 3
+    formats = {tensor.name: tensor.format for tensor in tensors(found)}
+    (dense,) = (n for n in graph if n.path == "joint.out.dense")
+    assert formats[f"{dense.path}.weight"] == "codebook4"
+    assert formats[f"{dense.path}.bias"] == "int32"
+    assert buffers(dense, found.types[dense.path])["codebook"] == (16,)
+
+
+def test_the_text_has_every_note() -> None:
+    graph = after(Substitute(), Quantize(weights=5))
+    text = print_graph(graph)
+    assert "on=nna number=int8 weights=5" in text
+    again = parse_graph(text, "a")
+    assert again.nodes == graph.nodes
+    with pytest.raises(AsrcError, match="number"):
+        parse_graph(text.replace("number=int8", "number=int9"), "a")
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(AsrcError) as error:
+        Quantize(weights=9)
+    assert error.value.diagnostics[0].code == "E0805"
+    with pytest.raises(AsrcError) as error:
+        after(Quantize("encoder.x.logmel"))
+    assert error.value.diagnostics[0].code == "E0803"
+    with pytest.raises(AsrcError) as error:
+        check_numbers(after(Substitute()), {"joint.out.dense"})
+    assert {d.code for d in error.value.diagnostics} == {"E0703"}
+    assert "quantize()" in error.value.diagnostics[0].help[0]
