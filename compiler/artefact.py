@@ -16,7 +16,7 @@ from pathlib import Path
 from .diagnostics import AsrcError, diagnostic
 from .files import read_bytes, write_bytes
 
-VERSION = 1
+VERSION = 2
 _MARK = b"asrc-artefact\n"
 _DIGEST = hashlib.sha256().digest_size
 _TRAILER = 4 + _DIGEST + len(_MARK)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .diagnostics import AsrcError, Diagnostic, diagnostic
 from .facts import Facts
 from .graph import Graph, Node
+from .types import Stream
 
 SUBSTITUTES: Mapping[str, tuple[str, ...]] = {
     "dense": ("requantise", "concat", "conv"),
@@ -25,6 +26,13 @@ SUBSTITUTES: Mapping[str, tuple[str, ...]] = {
     "slice": ("slice",),
     "flatten": (),
     "concat": ("requantise", "concat"),
+    "attend": (
+        *("slice", "reshape", "matmul", "requantise", "add", "maximum", "minimum", "softmax"),
+        "concat",
+    ),
+    "weight": (),
+    "constant": (),
+    "positions": (),
 }
 """Operators that the accelerator has, and those of its own that it may take for each."""
 
@@ -109,7 +117,16 @@ def _reason(facts: Facts, node: Node) -> str:
         return "it stops at the edges of chunks"
     if node.op in ("layernorm", "depthwise") and len(facts.types[node.path].dims) > 1:
         return "it works on planes"
+    if node.op == "attend":
+        return _unattended(facts, node)
     return _misread(facts.graph, node)
+
+
+def _unattended(facts: Facts, node: Node) -> str:
+    query, key = (facts.types[path].clock for path in node.inputs[:2])
+    if query != key:
+        return "its keys are on another clock"
+    return "" if isinstance(query, Stream) else "it attends to labels"
 
 
 def _misread(graph: Graph, node: Node) -> str:

@@ -186,7 +186,8 @@ def _manifest(
 ) -> dict[str, Any]:
     encoder = programs.encoder
     (output,) = encoder.made
-    values = {programs.features: programs.features, output: output, **encoder.flags}
+    values = {programs.features: programs.features, output: output}
+    values |= {name: flag.path for name, flag in encoder.flags.items()}
     return {
         "kind": KIND,
         "audio": recogniser.roles.audio,

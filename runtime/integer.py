@@ -146,7 +146,7 @@ class IntegerSteps:
             length = None if end is None else self._length(end, period)
             places = range(len(self.encoder.frames[flag]))
             there = [self._there(self._frame(flag, n), length) for n in places]
-            given[flag] = np.array(there, np.int8).reshape(1, -1, 1, 1)
+            given[flag] = self.encoder.flag(flag, there)
         return given
 
     def _feature(self, frame: int) -> Array:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from .filters import Filter
 from .formats import Code
+from .kernels import Site, kernel
 from .program import Array, Op, Program, Tensor, quantised
-from .recipes import FUNCTIONS
+from .recipes import FUNCTIONS, recipe_of
 
 SIGMOID, TANH = (Code("int8", scale, zero) for _, scale, zero in FUNCTIONS.values())
 ONE = Code("int8", 1.0)
@@ -30,8 +31,11 @@ class Builder:
     states: dict[str, str] = field(default_factory=dict)
 
     def program(self) -> Program:
+        read = {name for op in self.ops for name in (*op.inputs, op.output)}
+        read |= {*self.inputs, *self.outputs}
+        tensors = {name: tensor for name, tensor in self.tensors.items() if name in read}
         everything = (*self.inputs,), (*self.outputs,)
-        return Program(self.name, self.tensors, tuple(self.ops), *everything, self.states)
+        return Program(self.name, tensors, tuple(self.ops), *everything, self.states)
 
     # --- tensors ---
 
@@ -51,6 +55,34 @@ class Builder:
     def constant(self, name: str, values: Array, code: Code) -> str:
         made = Tensor("", values.shape, code.dtype, code.scale, code.zero)
         return self.tensor(name, values.shape, code, quantised(values, made))
+
+    def coded(self, name: str, codes: Array, code: Code) -> str:
+        """A constant, once."""
+        made = Tensor(name, codes.shape, code.dtype, code.scale, code.zero, data=codes)
+        return self._kept(made)
+
+    def is_constant(self, name: str) -> bool:
+        return self.tensors[name].data is not None
+
+    def rows(self, name: str, places: Sequence[int]) -> str:
+        """Some rows of a constant."""
+        data = self.tensors[name].data
+        assert data is not None
+        if list(places) == list(range(data.shape[1])):
+            return name
+        return self.tensor(f"{name}.rows", data[:, places].shape, self.code(name), data[:, places])
+
+    def settled(self, name: str) -> str:
+        """A tensor that is made of constants alone, as a constant."""
+        made = next((op for op in self.ops if op.output == name), None)
+        if made is not None:
+            tensors = [self.tensors[self.settled(source)] for source in made.inputs]
+            codes = [tensor.data for tensor in tensors if tensor.data is not None]
+            one = Program("settled", self.tensors, (made,), (), (name,))
+            site = Site(made.kind, tensors, self.tensors[name], recipe_of(one, made), made.options)
+            self.tensors[name] = replace(self.tensors[name], data=kernel(site)(codes))
+            self.ops.remove(made)
+        return name
 
     def code(self, name: str) -> Code:
         tensor = self.tensors[name]

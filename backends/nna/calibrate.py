@@ -10,8 +10,8 @@ import numpy as np
 
 from ...compiler.diagnostics import AsrcError, diagnostic
 from ...compiler.facts import Facts
-from ...compiler.facts.numbers import quantisers
-from ...compiler.graph import Graph, Node
+from ...compiler.facts.numbers import inner_ranges, quantisers
+from ...compiler.graph import Node
 from ...compiler.reference import Value, evaluate
 from .codebook import fitted
 from .formats import Range, range_of
@@ -35,6 +35,8 @@ def calibrated(
     for node in facts.graph:
         for name, made in _of_weights(node, weights):
             found.setdefault(name, made)
+        if node.op == "weight":  # it learns
+            found[f"{node.path}.range"] = MARGIN * found[f"{node.path}.range"]
     if unseen := lacking - found.keys():
         message = (
             f"no utterance has a frame of `{min(unseen).rpartition('.')[0]}` to take ranges of"
@@ -76,7 +78,7 @@ def ranges_of(
     found: dict[str, Range] = {}
     for inputs in utterances:
         values = evaluate(facts.graph, weights, inputs, types=facts.types, dtype=np.float32)
-        for path, seen in _seen(facts.graph, weights, values):
+        for path, seen in _seen(facts, weights, values):
             if seen.size:
                 new = range_of(seen)
                 found[path] = new.joined(found[path]) if path in found else new
@@ -84,14 +86,18 @@ def ranges_of(
 
 
 def _seen(
-    graph: Graph, weights: Mapping[str, Array], values: Mapping[str, Value]
+    facts: Facts, weights: Mapping[str, Array], values: Mapping[str, Value]
 ) -> Iterator[tuple[str, Array]]:
+    graph = facts.graph
     for path, value in values.items():
         if np.issubdtype(value.data.dtype, np.floating):
             yield f"{path}.range", value.data[value.present]
         if graph[path].op == "layernorm":
             (source,) = graph[path].inputs
             yield from _of_norm(graph[path], weights, values[source])
+        if graph[path].op == "attend" and inner_ranges(graph[path]):
+            ins = [values[source] for source in graph[path].inputs]
+            yield from _of_attention(facts, graph[path], ins)
 
 
 def _of_norm(
@@ -108,3 +114,30 @@ def _of_norm(
     yield f"{node.path}.unit", centred * root
     yield f"{node.path}.scaled", centred * root * weight
     yield f"{node.path}.scaled", centred * root * weight + bias
+
+
+def _of_attention(facts: Facts, node: Node, ins: list[Value]) -> Iterator[tuple[str, Array]]:
+    """Products with keys and positions of every pair that meets; each query's largest score."""
+    heads = cast(int, node.attrs["heads"])
+    q, k, *_ = (x.data.reshape(len(x.data), heads, -1) for x in ins)
+    met = _met(facts, node, len(q))
+    content = np.einsum("qhd,khd->hqk", q, k)
+    total = content
+    yield f"{node.path}.content", content[:, met]
+    if len(ins) == 5:
+        p, r = (x.data.reshape(len(x.data), heads, -1) for x in ins[3:])
+        apart = np.arange(len(q))[:, None] - np.arange(len(k)) + len(r) // 2
+        position = np.einsum("qhd,qkhd->hqk", p, r[apart.clip(0, len(r) - 1)])
+        yield f"{node.path}.position", position[:, met]
+        total = content + position
+    if met.any():
+        tops = np.where(met, total, -np.inf).max(-1)
+        yield f"{node.path}.tops", tops[np.isfinite(tops)]
+
+
+def _met(facts: Facts, node: Node, frames: int) -> Array:
+    """`[Q, K]`: which keys of an utterance each query sees."""
+    reads = facts.timing.reads.at(node.path, 1)
+    assert reads is not None
+    place = np.arange(frames)
+    return np.stack([(place >= reads.first(i)) & (place <= reads.last(i)) for i in range(frames)])

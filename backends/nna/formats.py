@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, sqrt
+from typing import cast
 
 import numpy as np
 
-from ...compiler.facts.numbers import FIXED, MOVED
+from ...compiler.facts.numbers import FIXED, MOVED, inner_ranges
 from ...compiler.graph import Graph, Node
 from ...compiler.placement import readers
+from ...compiler.types import Type
 from .program import LIMITS, Array
 from .recipes import FUNCTIONS
 
@@ -55,6 +59,30 @@ def reaching(most: float, dtype: str = "int16") -> Code:
     return Code(dtype, float(np.float32(max(most, 1e-6) / LIMITS[dtype][1])))
 
 
+PROBABILITY = Code("int8", 1 / 256, -128)
+"""Of what a softmax gives."""
+
+GAP = 14.0
+"""Nats below the largest at which the exponential adds nothing to a sum in fixed point."""
+
+DEPTH = 6.0
+"""Nats below the lowest of all queries' largest scores down to which scores are told apart."""
+
+
+def scores_code(tops: Range, beta: float) -> Code:
+    """int8 from the highest score of an attention down to `GAP` below the deepest that counts.
+
+    `tops` are the lowest and the highest of what is the largest score of a query; `beta` is what
+    the softmax multiplies them with.
+    """
+    return asymmetric(Range(tops.low - (DEPTH + GAP) / beta, tops.high))
+
+
+def floor_of(code: Code, beta: float) -> int:
+    """The lowest code of a score that may be seen."""
+    return min(-128 + ceil(GAP / (beta * code.scale)), 127)
+
+
 def positive(seen: Range) -> Code:
     """int8 from zero on."""
     return Code("int8", float(np.float32(max(seen.high, 1e-6) / 255)), -128)
@@ -71,10 +99,13 @@ def code_of(graph: Graph, path: str, range_of: Callable[[str], Range]) -> Code:
     node = graph[path]
     while node.op in MOVED:
         node = graph[node.inputs[0]]
+    if node.op == "constant":
+        return reaching(abs(float(cast("Fraction", node.attrs["value"]))), "int8")
     return _FIXED[node.op] if node.op in FIXED else _code(graph, node, range_of(node.path))
 
 
 _FIXED = {kind: Code("int8", scale, zero) for kind, (_, scale, zero) in FUNCTIONS.items()}
+_FIXED["positions"] = Code("int8", float(np.float32(1 / 127)))
 
 
 def _code(graph: Graph, node: Node, seen: Range) -> Code:
@@ -121,11 +152,34 @@ def within_norm(range_of: Callable[[str], Range]) -> dict[str, Code]:
     return {name: code(range_of(name)) for name, code in _WITHIN.items()}
 
 
-def within_norms(graph: Graph, weights: Mapping[str, Array]) -> dict[str, Code]:
-    """Those of all layer norms, by the ranges beside the weights."""
+def within_attention(node: Node, width: int, range_of: Callable[[str], Range]) -> dict[str, Code]:
+    """The codes of what is within an attention of `width` features."""
+    parts = ("content", "position")[: len(node.inputs) // 2]
+    codes = {name: asymmetric(range_of(name)) for name in parts}
+    return codes | {"scores": scores_code(range_of("tops"), beta_of(node, width))}
+
+
+def beta_of(node: Node, width: int) -> float:
+    """What scores are multiplied with: one over the root of a head's features."""
+    return 1 / sqrt(width // int(str(node.attrs["heads"])))
+
+
+def within(
+    graph: Graph, types: Mapping[str, Type], weights: Mapping[str, Array]
+) -> dict[str, Code]:
+    """The codes of what is within layer norms and attentions, by the ranges beside the weights."""
     found: dict[str, Code] = {}
-    for path in (node.path for node in graph if f"{node.path}.square" in weights):
-        ranges = {name: Range(*map(float, weights[f"{path}.{name}"])) for name in _WITHIN}
-        codes = within_norm(ranges.__getitem__)
-        found |= {f"{path}.{name}": code for name, code in codes.items()}
+    for node in graph:
+        names = inner_ranges(node)
+        ranges = {name: Range(*map(float, weights[f"{node.path}.{name}"])) for name in names}
+        if names:
+            codes = within_one(node, types[node.path].size, ranges.__getitem__)
+            found |= {f"{node.path}.{name}": code for name, code in codes.items()}
     return found
+
+
+def within_one(node: Node, width: int, range_of: Callable[[str], Range]) -> dict[str, Code]:
+    """Of one layer norm or attention."""
+    if node.op == "layernorm":
+        return within_norm(range_of)
+    return within_attention(node, width, range_of) if node.op == "attend" else {}

@@ -57,7 +57,7 @@ def _random(lowered: Lowered, chance: np.random.Generator) -> dict[str, Array]:
     for name in program.inputs:
         tensor = program.tensors[name]
         if name in lowered.flags:
-            found[name] = (chance.random(tensor.shape) < 0.9).astype(np.int8)
+            found[name] = lowered.flag(name, chance.random(int(np.prod(tensor.shape))) < 0.9)
         elif name not in program.states:
             low, high = LIMITS[tensor.dtype]
             wide = chance.integers(low, high, tensor.shape, endpoint=True)

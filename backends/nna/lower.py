@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ...compiler.facts import Facts
-from ...compiler.graph import Graph, Node
+from ...compiler.facts.reads import timeline
+from ...compiler.graph import Node
 from ...compiler.placement import VIEWS
 from .build import Builder
 from .filters import Filter, filters
-from .formats import Code, Range, choose, within_norms
-from .lowering import Frames, Lowering, Timeline
+from .formats import Code, Range, choose, within
+from .lowering import Flag, Frames, Lowering, Timeline
 from .program import Array, Program
 from .rows import ROWS
 
@@ -31,14 +34,15 @@ class Numbers:
     codes: Mapping[str, Code]
 
 
-def numbers_of(graph: Graph, weights: Mapping[str, Array]) -> Numbers:
+def numbers_of(facts: Facts, weights: Mapping[str, Array]) -> Numbers:
     """Of a quantised graph, by its weights and ranges."""
+    graph = facts.graph
     ranges = {
         node.path: Range(*map(float, weights[f"{node.path}.range"]))
         for node in graph
         if f"{node.path}.range" in weights
     }
-    codes = choose(graph, ranges) | within_norms(graph, weights)
+    codes = choose(graph, ranges) | within(graph, facts.types, weights)
     return Numbers(weights, filters(graph, weights), codes)
 
 
@@ -47,15 +51,20 @@ class Lowered:
     """A program and how it is fed.
 
     frames   which frames of each input, and of each output, step 0 has; `count` of them a step
-    flags    of each flag input the value whose frames it tells about
+    flags    of each flag input the value whose frames it tells about, and its codes
     made     the tensor of each output
     """
 
     program: Program
     frames: Mapping[str, Frames]
     count: Mapping[str, int]
-    flags: Mapping[str, str]
+    flags: Mapping[str, Flag]
     made: Mapping[str, str]
+
+    def flag(self, name: str, there: Sequence[bool] | Array) -> Array:
+        """The codes of a flag input."""
+        flag, shape = self.flags[name], self.program.tensors[name].shape
+        return np.where(there, flag.there, flag.out).astype(np.int8).reshape(shape)
 
 
 def lower(
@@ -82,8 +91,9 @@ def lower(
     for path in mine:
         work.close(path)
     frames = {p: work.frames(p) for p in (*inputs, *outputs)}
-    frames |= {flag: work.frames(path) for flag, path in work.flags.items()}
-    count = {p: timeline.count[work.flags.get(p, p)] for p in frames}
+    count = {path: timeline.count[path] for path in frames}
+    frames |= {name: flag.frames for name, flag in work.flags.items()}
+    count |= {name: timeline.count[flag.path] for name, flag in work.flags.items()}
     return Lowered(work.build.program(), frames, count, work.flags, made)
 
 
@@ -112,6 +122,8 @@ def _in_turns(work: Lowering, nodes: Sequence[Node]) -> None:
 
 def _frames_of(work: Lowering, node: Node, frames: Frames) -> str:
     tensor = ROWS[node.op](work, node, frames)
+    if timeline(work.facts.types[node.path]) is None:
+        return work.build.settled(tensor)
     if node.path in work.buffers and work.timeline.flagged:
         return work.flagged(node.path, tensor, frames)
     return tensor

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...compiler.facts import Facts
+from ...compiler.facts.reads import timeline
 from ...compiler.facts.schedule import Schedule
 from ...compiler.graph import Node
 from .build import ONE, Builder
@@ -32,21 +33,74 @@ class Timeline:
     flagged: bool = False
 
 
-def scheduled(schedule: Schedule, flagged: bool = False) -> Timeline:
-    """The timeline of a step of a schedule."""
+def scheduled(facts: Facts, schedule: Schedule, flagged: bool = False) -> Timeline:
+    """The timeline of a step of a schedule. What has none has one frame, or one a distance."""
     lines = schedule.lines.items()
+    frames = {path: line.demanded(line.start, line.start + line.count) for path, line in lines}
+    still = {path: (0,) for path, kind in facts.types.items() if timeline(kind) is None}
     return Timeline(
-        {path: line.demanded(line.start, line.start + line.count) for path, line in lines},
+        {**still, **distances(facts, frames), **frames},
         {path: line.count for path, line in lines},
         {buffer.path: buffer.frames for buffer in schedule.buffers},
         flagged,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """The keys that a step's queries read, and from which to which of them each query sees."""
+
+    queries: Frames
+    keys: Frames
+    seen: tuple[tuple[int, int], ...]
+
+    @property
+    def distances(self) -> Frames:
+        """From every query to every key, rising."""
+        least, most = self.queries[0] - self.keys[-1], self.queries[-1] - self.keys[0]
+        return tuple(range(least, most + 1))
+
+
+def sight(facts: Facts, path: str, queries: Frames) -> Sight:
+    """What an attention reads for these queries, which follow each other."""
+    reads = facts.timing.reads.at(path, 1)
+    assert reads is not None
+    spans = [(int(reads.first(i)), int(reads.last(i))) for i in queries]
+    first, last = min(a for a, _ in spans), max(b for _, b in spans)
+    keys = tuple(range(first, last + 1))
+    return Sight(queries, keys, tuple((a - first, b - first) for a, b in spans))
+
+
+def distances(facts: Facts, frames: Mapping[str, Frames]) -> dict[str, Frames]:
+    """Of values over relative positions, the distances that the attentions of a step meet."""
+    found: dict[str, Frames] = {}
+    for node in facts.graph:
+        if node.op == "attend" and len(node.inputs) == 5 and frames.get(node.path):
+            mine = sight(facts, node.path, frames[node.path]).distances
+            for path in facts.graph.ancestors([node.inputs[4]]):
+                ends = (*found.get(path, mine), *mine)
+                found[path] = tuple(range(min(ends), max(ends) + 1))
+    return found
+
+
 def at_once(paths: Iterable[str]) -> Timeline:
     """One frame of each value and nothing kept: a joint."""
     frames = dict.fromkeys(paths, (0,))
     return Timeline(frames, dict.fromkeys(frames, 1), {})
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """An input that says which frames of a value are within the utterance: the code of those that
+    are not, and of those that are."""
+
+    path: str
+    frames: Frames
+    out: int = 0
+    there: int = 1
+
+
+SEEN = "seen."
 
 
 @dataclass
@@ -62,7 +116,7 @@ class Lowering:
     made: dict[str, str] = field(default_factory=dict)
     turns: dict[str, dict[int, str]] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
-    flags: dict[str, str] = field(default_factory=dict)
+    flags: dict[str, Flag] = field(default_factory=dict)
     joined: dict[str, str] = field(default_factory=dict)
 
     # --- frames ---
@@ -93,6 +147,9 @@ class Lowering:
             parts = [self._of_turn(path, frame, old) for frame in wanted]
             return self.build.concat(f"{path}.frames", parts, 1)
         new = self.frames(path) if path in self.made else ()
+        if path in self.made and self.build.is_constant(self.made[path]):
+            places = [new.index(frame) for frame in wanted] if len(new) > 1 else [0]
+            return self.build.rows(self.made[path], places)
         if set(wanted) <= set(new):
             return self._runs(self.made[path], new, wanted)
         if set(wanted) <= set(old):
@@ -138,10 +195,16 @@ class Lowering:
         kind = self.facts.types[path].clock
         name = f"there.{kind}.{'.'.join(map(str, every))}".replace(" ", "")
         if name not in self.flags:
-            self.flags[name] = path
+            self.flags[name] = Flag(path, every)
             self.build.input(name, (1, len(every), 1, 1), ONE)
         flag = self._runs(name, every, frames)
         return self.build.pair("mul", f"{path}.there", tensor, flag, self.build.code(tensor))
+
+    def seen(self, reader: str, path: str, frames: Frames, code: Code) -> str:
+        """Which frames of a value an attention may see: the highest code, or the lowest."""
+        name = f"{SEEN}{reader}"
+        self.flags[name] = Flag(path, frames, -128, 127)
+        return self.build.input(name, (1, 1, 1, len(frames)), code)
 
     # --- values ---
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from itertools import pairwise
 from math import gcd
+from typing import cast
 
 import numpy as np
 
 from ...compiler.graph import Node
+from ...compiler.reference.attention import sinusoids
 from ...compiler.types import Type
+from .attention import attend
 from .build import SIGMOID, TANH
 from .formats import Code, reaching
 from .lowering import VIEWED, Frames, Lowering
@@ -235,7 +239,27 @@ def _concat(work: Lowering, node: Node, frames: Frames) -> str:
     return work.build.concat(node.path, parts, 3)
 
 
+def _weight(work: Lowering, node: Node, frames: Frames) -> str:
+    values = work.param(node, "value").reshape(1, 1, 1, -1)
+    return work.build.constant(node.path, values, work.codes[node.path])
+
+
+def _constant(work: Lowering, node: Node, frames: Frames) -> str:
+    value = np.full((1, 1, 1, 1), float(cast("Fraction", node.attrs["value"])))
+    return work.build.constant(node.path, value, work.codes[node.path])
+
+
+def _positions(work: Lowering, node: Node, frames: Frames) -> str:
+    """A row of sines and cosines for each distance."""
+    values = sinusoids(np.array(frames), int(str(node.attrs["n"]))).astype(np.float32)
+    return work.build.constant(node.path, values[None, :, None], work.codes[node.path])
+
+
 ROWS: Mapping[str, Row] = {
+    "attend": attend,
+    "weight": _weight,
+    "constant": _constant,
+    "positions": _positions,
     "dense": _dense,
     "convf": _convf,
     "depthwise": _depthwise,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from safetensors.numpy import load, save
 
 from ...compiler.diagnostics import AsrcError, diagnostic
 from .lower import Lowered
+from .lowering import Flag
 from .program import Array, Op, Program, Tensor
 
 
@@ -28,7 +30,7 @@ def saved(lowered: Lowered, name: str) -> dict[str, bytes]:
         "states": program.states,
         "frames": lowered.frames,
         "count": lowered.count,
-        "flags": lowered.flags,
+        "flags": {name: asdict(flag) for name, flag in lowered.flags.items()},
         "made": lowered.made,
     }
     text = json.dumps(whole, indent=1)
@@ -68,7 +70,8 @@ def _lowered(found: Mapping[str, Any], constants: Mapping[str, Array]) -> Lowere
         found["states"],
     )
     frames = {path: tuple(frames) for path, frames in found["frames"].items()}
-    return Lowered(program, frames, found["count"], found["flags"], found["made"])
+    flags = {name: Flag(**_tuples(plain)) for name, plain in found["flags"].items()}
+    return Lowered(program, frames, found["count"], flags, found["made"])
 
 
 def _tensor(plain: Mapping[str, Any], data: Array | None) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from .fixed import Rescale, divide_by_power, doubling_high
 from .program import Array
 
-_SUM_BITS = 12
+SUM_BITS = 12
 """Integer bits of the sum of exponentials."""
 
 DIFFERENCE_BITS = 5
@@ -24,17 +24,17 @@ _MOST = (1 << 31) - 1
 def softmax(codes: Array, by: Rescale, least: int) -> Array:
     """Probabilities of int64 codes over the last axis, as codes of scale 1/256 and zero -128."""
     difference = codes - codes.max(axis=-1, keepdims=True)
-    powers = np.where(difference >= least, exponential(_up(difference, by)), 0)
-    total = divide_by_power(powers, _SUM_BITS).sum(axis=-1, keepdims=True)
-    over = _zeros_in_front(total)
+    powers = np.where(difference >= least, exponential(scaled_differences(difference, by)), 0)
+    total = divide_by_power(powers, SUM_BITS).sum(axis=-1, keepdims=True)
+    over = zeros_in_front(total)
     reciprocal = half_reciprocal((total << over) - (1 << 31))
     product = doubling_high(reciprocal, powers)
-    exponent = (_SUM_BITS - over) + 31 - 8
+    exponent = (SUM_BITS - over) + 31 - 8
     found = divide_by_power(product, exponent) - 128
     return np.where(difference >= least, np.clip(found, -128, 127), -128)
 
 
-def _up(difference: Array, by: Rescale) -> Array:
+def scaled_differences(difference: Array, by: Rescale) -> Array:
     """Differences with five integer bits; those that would not fit are not used."""
     wide = np.maximum(difference, -(1 << (31 - by.shift)) + 1) if by.shift < 31 else difference
     return by(wide)
@@ -88,6 +88,6 @@ def half_reciprocal(a: Array) -> Array:
     return _shifted(x, 1)
 
 
-def _zeros_in_front(x: Array) -> Array:
+def zeros_in_front(x: Array) -> Array:
     """Leading zeros of positive 32-bit numbers."""
     return (31 - np.floor(np.log2(x.astype(np.float64))).astype(np.int64)).astype(np.int64)

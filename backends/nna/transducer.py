@@ -57,11 +57,12 @@ def compile_transducer(facts: Facts, ends: Ends, weights: Mapping[str, Array]) -
     check_numbers(graph, {*graph.nodes} - placement.host.keys())
     features = _only(placement, ends.frames)
     row = _only(placement, ends.labels)
-    numbers = numbers_of(graph, weights)
+    numbers = numbers_of(facts, weights)
     logits = _before_host(placement, ends.head)
     inside = {logits, *graph.ancestors([logits])} - graph.ancestors([ends.frames, ends.labels])
     joint = at_once({*inside, ends.frames, ends.labels})
-    of_frames, of_labels = scheduled(facts.schedule, True), scheduled(facts.label_schedule)
+    of_frames = scheduled(facts, facts.schedule, True)
+    of_labels = scheduled(facts, facts.label_schedule)
     made = Programs(
         lower(facts, of_frames, numbers, [features], [ends.frames], "encoder"),
         lower(facts, of_labels, numbers, [row], [ends.labels], "predictor"),

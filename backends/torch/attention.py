@@ -83,6 +83,14 @@ def relative_scores(p: Tensor, r: Tensor, heads: int, keys: int) -> Tensor:
     return skewed(scaled @ in_heads(r, heads).flip(-2).transpose(-1, -2), keys)
 
 
+def apart(queries: Tensor, keys: Tensor, r: Tensor) -> Tensor:
+    """The row of `r` for each query and key, `[Q, K]`; `r` runs over the distances from
+    `-(n - 1)` to `n - 1`."""
+    t = torch.arange(queries.shape[1], device=r.device).unsqueeze(1)
+    s = torch.arange(keys.shape[1], device=r.device).unsqueeze(0)
+    return t - s + r.shape[1] // 2
+
+
 def skewed(scores: Tensor, keys: int) -> Tensor:
     """`[..., T, T + keys - 1]`, distances falling from `T - 1`, to `[..., T, keys]` by position.
 

@@ -118,7 +118,7 @@ def measure_products(lowered: Lowered, streams: Mapping[str, Streams]) -> dict[s
 def _parameters(lowered: Lowered, wanted: Container[str]) -> int:
     """Of the recogniser, without what only a loss needs."""
     kept = (module for path, module in lowered.leaves.items() if path in wanted)
-    return sum(parameter.numel() for module in kept for parameter in module.parameters())
+    return sum(x.numel() for module in kept for x in module.parameters(recurse=False))
 
 
 def _state(streams: Mapping[str, Streams], size: Callable[[State], int]) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 from torch.nn import functional
 
-from ...compiler.facts.numbers import MOVED
+from ...compiler.facts.numbers import MOVED, SOURCES
 from ...compiler.graph import Node
 from ...compiler.reference.value import frame_shape
 from ...compiler.types import Type
@@ -171,16 +171,23 @@ ROWS: Mapping[str, Row] = {
 def emitted(site: Site) -> fx.Node:
     """A value by its row, or as the accelerator computes it, or rounded to its format."""
     node, leaves = site.node, site.emitter.model.leaves
-    if "on" in node.attrs and node.op not in MOVED:
+    if "on" in node.attrs and node.op not in MOVED | SOURCES:
         module = leaves.integer(node)
         return site.emitter.module(
             f"_nna.{node.path}", module, *site.ins, first=site.first, hint=node.path
         )
-    x = ROWS[node.op](site)
-    return rounded(site.emitter, node, x) if is_rounded(node) else x
+    return rounded_if(site.emitter, node, ROWS[node.op](site))
 
 
-def rounded(emitter: Emitter, node: Node, x: fx.Node) -> fx.Node:
-    """A float value at the numbers of its format."""
+def integer_attention(site: Site, *given: fx.Node) -> fx.Node:
+    """Queries, keys, values, who sees whom; then relative positions."""
+    module = site.emitter.model.leaves.attention(site.node)
+    return site.emitter.module(f"_nna.{site.node.path}", module, *given, hint=site.node.path)
+
+
+def rounded_if(emitter: Emitter, node: Node, x: fx.Node) -> fx.Node:
+    """A value at the numbers of its format, if it has one that is not its operator's."""
+    if not is_rounded(node):
+        return x
     module = emitter.model.leaves.rounding(node)
     return emitter.module(f"_rounded.{node.path}", module, x, hint=node.path)

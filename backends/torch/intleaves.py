@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from ...compiler.facts import Facts
-from ...compiler.facts.numbers import FIXED, MOVED, quantisers
+from ...compiler.facts.numbers import MOVED, SOURCES, quantisers
 from ...compiler.graph import Graph, Node
 from ...compiler.types import Stream, Type
 from ..nna.filters import Filter
-from ..nna.formats import Code, Range, code_of, reaching, within_norm
+from ..nna.formats import Code, Range, code_of, reaching, within_one
 from ..nna.lower import Numbers, lower
 from ..nna.lowering import Timeline
 from ..nna.program import Program
@@ -57,9 +57,9 @@ class Ranges:
     def of(self, path: str) -> Code:
         return code_of(self.graph, path, lambda one: self._range(one, "range"))
 
-    def norms(self, path: str) -> dict[str, Code]:
-        """Of what is within a layer norm."""
-        return within_norm(lambda name: self._range(path, name))
+    def within(self, node: Node, width: int) -> dict[str, Code]:
+        """Of what is within a layer norm or an attention."""
+        return within_one(node, width, lambda name: self._range(node.path, name))
 
     def _range(self, path: str, name: str) -> Range:
         return Range(*getattr(self.leaves[path], name).tolist())
@@ -123,8 +123,8 @@ class Integer(nn.Module):
         graph = alone(node, self.kinds)
         codes = {f"in{n}": ranges.of(path) for n, path in enumerate(node.inputs)}
         codes["n"] = ranges.of(node.path)
-        if node.op == "layernorm":
-            codes |= {f"n.{name}": code for name, code in ranges.norms(node.path).items()}
+        inner = ranges.within(node, self.out.size)
+        codes |= {f"n.{name}": code for name, code in inner.items()}
         module = ranges.leaves.get(self.owner)
         numbers = Numbers(*traced("n", node, module), codes)
         taps = [range(1 - (kind.taps or 1), 1) for kind in self.kinds]
@@ -332,6 +332,6 @@ class IntegerLstm(nn.Module):
 
 
 def is_rounded(node: Node) -> bool:
-    """Whether a float operator's result is brought to a format."""
-    noted = "number" in node.attrs and "on" not in node.attrs
-    return noted and (node.op not in MOVED or node.op in FIXED)
+    """Whether a value is brought to its format, not computed in it."""
+    computed = "on" in node.attrs and node.op not in SOURCES
+    return "number" in node.attrs and not computed and node.op not in MOVED

@@ -17,6 +17,7 @@ from ...compiler.types import Stream, Type
 from ...compiler.units import Quantity
 from .audio import Logmel
 from .dropout import Dropout
+from .intattention import IntegerAttention
 from .intleaves import Integer, IntegerLstm, Quantised, Ranges, Rounding, carry
 from .leaves import (
     BatchNorm,
@@ -151,6 +152,10 @@ class Leaves:
             self.of(node)
         ins = tuple(self.types[p] for p in node.inputs)
         return Integer(self.ranges, node, ins, self.types[node.path])
+
+    def attention(self, node: Node) -> nn.Module:
+        """An attention by the accelerator's operators."""
+        return IntegerAttention(self.ranges, node, self.types[node.path])
 
     def rounding(self, node: Node) -> nn.Module:
         """A value of a float operator at the numbers of its format."""

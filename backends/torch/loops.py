@@ -14,8 +14,7 @@ from ...compiler.reference.value import frame_shape
 from ...compiler.types import Type
 from . import frame, frames
 from .emit import There
-from .framewise import rounded
-from .intleaves import is_rounded
+from .framewise import rounded_if
 from .match import LstmBody, SumBody, match_lstm, match_sum
 from .recurrent import Scan, running_sum
 from .rounding import snapped
@@ -80,7 +79,7 @@ def _emit_lstm(emitter: Recurring, loop: Loop, body: LstmBody) -> None:
     if loop.backwards:
         y = emitter.call(frames.reversed_within, y, mask, axis)
     node = emitter.model.graph[body.h]
-    emitter.data[body.h] = rounded(emitter, node, y) if is_rounded(node) else y
+    emitter.data[body.h] = rounded_if(emitter, node, y)
     emitter.keep_lstm(body, emitter.item(found, 1), emitter.item(found, 2))
 
 

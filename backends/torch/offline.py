@@ -21,6 +21,7 @@ from ...compiler.reference import Loop, index_rank
 from ...compiler.types import Label, Lattice, Static, Stream, Type, base_clock
 from . import attention, frame, frames, framewise, inner
 from .emit import Model, Row, Site, There, frames_in, lengthened
+from .framewise import integer_attention, rounded_if
 from .loops import emit_loop
 from .recurrent import select
 from .recurring import Recurring
@@ -83,7 +84,7 @@ class Offline(Recurring):
             site = self.site(node, ins)
             there = self.there[node.inputs[0]] if node.inputs else There()
             self.there[node.path] = self.gated(node.path, lengthened(self, node, there))
-            return TIME[node.op](site)
+            return rounded_if(self, node, TIME[node.op](site))
         if node.op in inner.ROWS:
             site = self.site(node, ins)
             self.there[node.path] = self.gated(node.path, inner.inner_there(site))
@@ -305,10 +306,19 @@ def _attend(site: Site) -> fx.Node:
     if not isinstance(clock, Stream | Label) or clock != site.kinds[1].clock:
         return inner.attend_elsewhere(site)
     q, (k, v) = site.raw[0], _emitter(site).aligned(site.node.inputs[1:3])
+    if "on" in site.node.attrs:
+        return _attend_in_integers(site, q, k, v)
     causal, bias = _is_causal(site), _relative(site, k)
     if causal and bias is None and site.node.attrs["left"] is None:
         return site.call(attention.attend, q, k, v, site.int("heads"), causal=True)
     return site.call(attention.attend, q, k, v, site.int("heads"), _seen(site, k, causal), bias)
+
+
+def _attend_in_integers(site: Site, q: fx.Node, k: fx.Node, v: fx.Node) -> fx.Node:
+    seen = _seen(site, k, _is_causal(site))
+    relative = site.raw[3:]
+    rest = (*relative, site.call(attention.apart, q, k, relative[1])) if relative else ()
+    return integer_attention(site, q, k, v, seen, *rest)
 
 
 def _is_causal(site: Site) -> bool:

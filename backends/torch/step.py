@@ -256,7 +256,7 @@ class Step(Recurring):
         try:
             row = TIME.get(node.op) if self._is_timed(node) else None
             if row is not None:
-                return row(_bare(self, node))
+                return framewise.rounded_if(self, node, row(_bare(self, node)))
             ins = tuple(self.pull(p, frames) for p in node.inputs)
             site = self.site(node, ins)
             row = inner.ROWS.get(node.op, framewise.emitted)
@@ -487,12 +487,24 @@ def _attend(site: Site) -> fx.Node:
     q = emitter.pull(node.inputs[0], queries)
     k, v = (emitter.pull(path, keys) for path in node.inputs[1:3])
     there = _keys_there(site, keys) or site.call(all_there, k, 2)
+    if "on" in node.attrs:
+        return _attend_in_integers(site, (q, k, v), site.call(stepping.seen_window, k, seen, there))
     bias = None
     if len(node.inputs) == 5:
         p, r = emitter.pull(node.inputs[3], queries), emitter.data[node.inputs[4]]
         low = distance_range(emitter, node)[0]
         bias = site.call(stepping.relative_window, p, r, site.int("heads"), queries, keys, low)
     return site.call(stepping.attend_window, q, k, v, site.int("heads"), seen, there, bias)
+
+
+def _attend_in_integers(site: Site, given: tuple[fx.Node, ...], seen: fx.Node) -> fx.Node:
+    emitter, node = _emitter(site), site.node
+    queries, keys, _ = spans(emitter, node, emitter.current)
+    if len(node.inputs) < 5:
+        return framewise.integer_attention(site, *given, seen)
+    p, r = emitter.pull(node.inputs[3], queries), emitter.data[node.inputs[4]]
+    apart = site.call(stepping.apart, r, queries, keys, distance_range(emitter, node)[0])
+    return framewise.integer_attention(site, *given, seen, p, r, apart)
 
 
 def _keys_there(site: Site, keys: Frames) -> fx.Node | None:

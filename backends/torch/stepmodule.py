@@ -14,6 +14,7 @@ from ...compiler.graph import Node
 from ...compiler.reference import index_rank
 from . import stepping
 from .emit import Model, There
+from .framewise import rounded_if
 from .offline import Offline
 from .parts import Part
 from .ports import Port, input_name, place_outputs, plan, value_name
@@ -183,7 +184,8 @@ class _Prepare(Offline):
         self.there[node.path] = There()
         low, high = distance_range(self.step, _attention(self.model, node))
         n = node.attrs["n"]
-        return self.call(stepping.distances, low, high, n, self.like, hint=node.path)
+        made = self.call(stepping.distances, low, high, n, self.like, hint=node.path)
+        return rounded_if(self, node, made)
 
 
 def _attention(model: Model, node: Node) -> Node:

@@ -106,12 +106,22 @@ def inside(keys: Tensor, seen: tuple[tuple[int, int], ...]) -> Tensor:
     return ((place >= spans[:, :1]) & (place <= spans[:, 1:])).unsqueeze(0)
 
 
+def seen_window(keys: Tensor, seen: tuple[tuple[int, int], ...], there: Tensor) -> Tensor:
+    """Which of a step's keys each query sees: `[B, Q, K]`."""
+    return inside(keys, seen) & there.unsqueeze(1)
+
+
+def apart(r: Tensor, queries: tuple[int, ...], keys: tuple[int, ...], low: int) -> Tensor:
+    """The row of `r` for each query and key, `[Q, K]`; `r` begins at distance `low`."""
+    t, s = torch.tensor(queries, device=r.device), torch.tensor(keys, device=r.device)
+    return (t.unsqueeze(1) - s - low).clamp(0, r.shape[-2] - 1)  # beyond is out of sight
+
+
 def relative_window(
     p: Tensor, r: Tensor, heads: int, queries: tuple[int, ...], keys: tuple[int, ...], low: int
 ) -> Tensor:
     """`p r[t - s] / sqrt(d)`, where `r` begins at distance `low`: `[B, heads, Q, K]`."""
     scores = in_heads(p, heads) @ in_heads(r, heads).transpose(-1, -2)
-    t, s = torch.tensor(queries, device=p.device), torch.tensor(keys, device=p.device)
-    place = (t.unsqueeze(1) - s - low).clamp(0, r.shape[-2] - 1)  # beyond is out of sight
+    place = apart(r, queries, keys, low)
     found: Tensor = scores.gather(-1, place.expand(*scores.shape[:-1], len(keys)))
     return found / sqrt(p.shape[-1] // heads)

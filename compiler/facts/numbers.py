@@ -15,17 +15,33 @@ MOVED = frozenset(
 )
 """Operators whose result has the format of its input."""
 
-FIXED = frozenset({"sigmoid", "tanh"})
+FIXED = frozenset({"sigmoid", "tanh", "positions", "constant"})
 """Operators whose results have a range of their own, whatever they read."""
+
+SOURCES = frozenset({"weight", "constant", "positions"})
+"""Operators that read nothing: their numbers are rounded, not computed."""
 
 NORM = ("square", "variance", "root", "unit", "scaled")
 """What is within a layer norm: centred squares, their mean, its inverse root, the normalised
 value, that with its scale and shift."""
 
 
+ATTENTION = ("content", "position", "tops")
+"""What is within an attention: products with keys and with positions, queries' largest scores."""
+
+
+def inner_ranges(node: Node) -> tuple[str, ...]:
+    """Buffers with ranges of what is within a value that the accelerator makes of several."""
+    if "on" not in node.attrs or "number" not in node.attrs:
+        return ()
+    if node.op == "attend":
+        return tuple(name for name in ATTENTION if name != "position" or len(node.inputs) == 5)
+    return NORM if node.op == "layernorm" else ()
+
+
 def is_range(name: str) -> bool:
     """Whether a buffer holds a range of values, which only audio tells."""
-    return name.rpartition(".")[2] in ("range", *NORM)
+    return name.rpartition(".")[2] in ("range", *NORM, *ATTENTION)
 
 
 def quantisers(node: Node, out: Type) -> Shapes:
@@ -42,8 +58,7 @@ def quantisers(node: Node, out: Type) -> Shapes:
 def _of_value(node: Node) -> Shapes:
     if "number" not in node.attrs or node.op in MOVED or node.op in FIXED:
         return {}
-    within = NORM if node.op == "layernorm" and node.attrs.get("on") else ()
-    return dict.fromkeys(("range", *within), (2,))
+    return dict.fromkeys(("range", *inner_ranges(node)), (2,))
 
 
 def _of_weights(node: Node, out: Type) -> Shapes:

@@ -15,12 +15,15 @@ from .value import Array, Mask, Value, any_step, broadcast, common_index, select
 def _positions(call: Call) -> Value:
     """Sinusoids of every distance from `-reach` to `reach`: sine and cosine in turn, at
     wavelengths from 2 pi in a geometric series to 20,000 pi (Vaswani et al. 2017, 3.5)."""
-    n = call.count("n")
-    distance = np.arange(-call.reach, call.reach + 1)[:, None]
-    rate = 10_000.0 ** (-2 * (np.arange(n) // 2) / n)
-    angle = distance * rate
-    data = np.where(np.arange(n) % 2, np.cos(angle), np.sin(angle))
+    data = sinusoids(np.arange(-call.reach, call.reach + 1), call.count("n"))
     return Value(data, np.ones(len(data), bool))
+
+
+def sinusoids(distances: Array, n: int) -> Array:
+    """`[distances, n]`."""
+    rate = 10_000.0 ** (-2 * (np.arange(n) // 2) / n)
+    angle = distances[:, None] * rate
+    return np.where(np.arange(n) % 2, np.cos(angle), np.sin(angle))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -15,12 +16,15 @@ from asrc.backends.torch.initialise import initialise
 from asrc.backends.torch.lowered import Lowered
 from asrc.compiler.facts import Facts
 from asrc.compiler.source import Source
+from asrc.compiler.units import Quantity
 from asrc.dsl.check import read_model
+from asrc.passes.mask import Mask
 from asrc.passes.quantize import Quantize
 from asrc.passes.substitute import Substitute
 
 HEAD = """asr 1
 model m
+use std.conformer (RelativeAttention, SelfAttention)
 use std.conv (Subsampling4, Conv1d)
 use std.rnn (Lstm, ProjectedLstm, Embed)
 use std.transducer (LstmPredictor, StatelessPredictor, Joint)
@@ -58,6 +62,10 @@ ENCODERS = {
   x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn
   y = x[t-2..t] |> stride(2) |> Lstm(12) |> layernorm
   out y[t-1..t] |> stride(2) |> Lstm(12)""",
+    "attention": """
+  x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> stride(2) |> dense(16)
+  y = x |> residual { layernorm |> RelativeAttention(16, 2) } |> layernorm
+  out y |> residual(0.5) { layernorm |> SelfAttention(16, 4) } |> dense(12)""",
     "gaps": """
   x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> dense(16)
   fast = x |> stride(2) |> dense(16)
@@ -65,6 +73,9 @@ ENCODERS = {
   far = x[t-6..t by 3] |> stride(4) |> dense(8) |> upsample(2)
   out concat(wide |> upsample(2), far) |> dense(12)""",
 }
+
+
+MASKS = {"attention": Mask("encoder", chunk=Quantity(Fraction(80, 1000), "time"), left=6)}
 
 
 def source(encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)") -> str:
@@ -79,7 +90,10 @@ def source(encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)") -> s
 def facts(encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)") -> Facts:
     model = read_model(Source("m.asr", source(encoder, predictor)), {})
     assert model.facts is not None, model.diagnostics
-    return model.facts
+    if encoder not in MASKS:
+        return model.facts
+    graph, _ = MASKS[encoder].run(model.facts.graph, None)
+    return Facts(graph)
 
 
 @cache

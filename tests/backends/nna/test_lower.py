@@ -19,7 +19,7 @@ def random_inputs(lowered: Lowered, chance: np.random.Generator) -> dict[str, Ar
     for name in program.inputs:
         tensor = program.tensors[name]
         if name in lowered.flags:
-            found[name] = chance.integers(0, 2, tensor.shape).astype(np.int8)
+            found[name] = lowered.flag(name, chance.integers(0, 2, tensor.shape).ravel() > 0)
         elif name not in program.states:
             low, high = LIMITS[tensor.dtype]
             found[name] = chance.integers(low, high + 1, tensor.shape).astype(tensor.dtype)
@@ -55,7 +55,7 @@ def stream(lowered: Lowered, path: str, features: Array, length: int) -> Array:
             places = [frame + step * lowered.count[flag] for frame in lowered.frames[flag]]
             per = lowered.count[path] / lowered.count[flag]
             there = [0 <= place < int(len(features) / per) for place in places]
-            given[flag] = np.array(there, np.int8).reshape(1, -1, 1, 1)
+            given[flag] = lowered.flag(flag, there)
         codes = program.step(given)[made][0, :, 0]
         for row, frame in zip(codes, lowered.frames[output], strict=True):
             if 0 <= frame + step * lowered.count[output] < length:

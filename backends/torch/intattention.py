@@ -1,0 +1,224 @@
+"""Attention by the accelerator's operators, over whole utterances or a step's frames.
+
+The integers are those of `backends/nna/attention.py`: there a step's keys alone, here perhaps all
+of an utterance; what a query does not see adds nothing, to the last bit, so that both agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...compiler.graph import Node
+from ...compiler.types import Type
+from ..nna.fixed import divide_by_power, doubling_high
+from ..nna.formats import PROBABILITY, Code, beta_of, floor_of
+from ..nna.kernels import Site
+from ..nna.program import Tensor as Format
+from ..nna.recipes import RECIPES, Scaled, Softmax
+from ..nna.softmax import (
+    SUM_BITS,
+    exponential,
+    half_reciprocal,
+    scaled_differences,
+    zeros_in_front,
+)
+from .attention import in_heads
+from .intkernels import KERNELS, Kernel, looked_up
+from .intleaves import Ranges
+from .rounding import Rescaler, codes_of, reals_of
+
+
+class IntegerAttention(nn.Module):
+    """An attention whose ranges belong to other modules."""
+
+    def __init__(self, ranges: Ranges, node: Node, out: Type) -> None:
+        super().__init__()
+        self.ranges, self.node, self.width = ranges, node, out.size
+        self.heads = int(str(node.attrs["heads"]))
+        self.made: tuple[tuple[int, ...], Recipes] | None = None
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        seen: Tensor,
+        p: Tensor | None = None,
+        r: Tensor | None = None,
+        apart: Tensor | None = None,
+    ) -> Tensor:
+        """`[B, Q, W]` of queries that see keys where `seen`, `[B, Q, K]`, says so.
+
+        `apart`, `[Q, K]`, is the row of `r` for each pair.
+        """
+        if q.shape[1] == 0 or k.shape[1] == 0:
+            return q.new_zeros(q.shape)
+        given = (q, k, v) if p is None else (q, k, v, p, r)
+        return _Attended.apply(self.recipes(), self.heads, seen, apart, *given)  # type: ignore[no-any-return,no-untyped-call]
+
+    def recipes(self) -> Recipes:
+        versions = self.ranges.versions([self.node.path, *self.node.inputs])
+        if self.made is None or self.made[0] != versions:
+            ins = [self.ranges.of(path) for path in self.node.inputs]
+            inner = self.ranges.within(self.node, self.width)
+            made = Recipes.of(ins, inner, self.ranges.of(self.node.path), self.node, self.width)
+            self.made = versions, made
+        return self.made[1]
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """The formats of an attention and what they make of its operators."""
+
+    ins: tuple[Code, ...]
+    inner: Mapping[str, Code]
+    out: Code
+    beta: float
+    content: Rescaler
+    position: Rescaler | None
+    scores: Kernel
+    shares: SoftmaxTables
+    mixed: Rescaler
+
+    @staticmethod
+    def of(
+        ins: list[Code], inner: Mapping[str, Code], out: Code, node: Node, width: int
+    ) -> Recipes:
+        q, k, v, *rest = ins
+        beta = beta_of(node, width)
+        scores = inner["scores"]
+        parts = [inner[name] for name in ("content", "position") if name in inner]
+        return Recipes(
+            tuple(ins),
+            inner,
+            out,
+            beta,
+            _product(q, k, inner["content"]),
+            _product(rest[0], rest[1], inner["position"]) if rest else None,
+            _kernel("add" if rest else "requantise", parts, scores),
+            SoftmaxTables.of(scores, beta),
+            _product(PROBABILITY, v, out),
+        )
+
+
+def _format(code: Code) -> Format:
+    return Format("", (1, 1, 1, 1), code.dtype, code.scale, code.zero)
+
+
+def _product(first: Code, second: Code, out: Code) -> Rescaler:
+    recipe = RECIPES["matmul"]([_format(first), _format(second)], _format(out), {})
+    return Rescaler(cast("Scaled", recipe).by)
+
+
+def _kernel(kind: str, ins: list[Code], out: Code) -> Kernel:
+    formats = [_format(code) for code in ins]
+    recipe = RECIPES[kind](formats, _format(out), {})
+    return KERNELS[kind](Site(kind, formats, _format(out), recipe, {}))
+
+
+@dataclass(frozen=True)
+class SoftmaxTables:
+    """`backends/nna/softmax.py` for differences from 0 down to -255: powers, and powers as they
+    enter the sum; what is nearer than `least` to nothing is nothing."""
+
+    powers: Tensor
+    summands: Tensor
+    floor: int
+
+    @staticmethod
+    def of(scores: Code, beta: float) -> SoftmaxTables:
+        recipe = RECIPES["softmax"]([_format(scores)], _format(PROBABILITY), {"beta": beta})
+        by = cast("Softmax", recipe)
+        difference = np.arange(-255, 1)
+        powers = exponential(scaled_differences(difference, by.by))
+        powers = np.where(difference >= by.least, powers, 0)
+        summands = divide_by_power(powers, SUM_BITS)
+        return SoftmaxTables(
+            torch.from_numpy(powers), torch.from_numpy(summands), floor_of(scores, beta)
+        )
+
+    def __call__(self, scores: Tensor, seen: Tensor) -> Tensor:
+        """Codes of probabilities of int32 codes over the last axis; nothing where not `seen`."""
+        raised = scores.clamp(min=self.floor).masked_fill(~seen, -128)
+        place = raised - raised.amax(-1, keepdim=True) + 255
+        powers = looked_up(self.powers, place) * seen
+        total = (looked_up(self.summands, place) * seen).sum(-1, keepdim=True)
+        rows = total.clamp(min=1).cpu().numpy()
+        over = zeros_in_front(rows)
+        reciprocal = half_reciprocal((rows << over) - (1 << 31))
+        exponent = torch.from_numpy((SUM_BITS - over) + 31 - 8).to(scores.device)
+        product = doubling_high(powers, torch.from_numpy(reciprocal).to(scores.device))
+        codes: Tensor = divide_by_power(product, exponent) - 128
+        return codes.clamp(-128, 127).to(torch.int32)
+
+
+class _Attended(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, recipes: Recipes, heads: int, seen: Tensor, apart: Tensor | None, *given: Tensor
+    ) -> Tensor:
+        codes = [codes_of(x, code) for x, code in zip(given, recipes.ins, strict=True)]
+        q, k, v, *rest = (_centred(x, c, heads) for x, c in zip(codes, recipes.ins, strict=True))
+        content = _scaled(recipes.content, q @ k.transpose(-1, -2), recipes.inner["content"])
+        parts = [content]
+        if rest and apart is not None and recipes.position is not None:
+            every = rest[0] @ rest[1].transpose(-1, -2)
+            position = _scaled(recipes.position, every, recipes.inner["position"])
+            wide = apart.expand(*position.shape[:-1], apart.shape[-1])
+            parts.append(position.gather(-1, wide))
+        scores = recipes.scores.run(parts)
+        visible = seen.unsqueeze(-3).expand(scores.shape)
+        shares = recipes.shares(scores, visible)
+        mixed = _scaled(recipes.mixed, (shares + 128).to(v.dtype) @ v, recipes.out)
+        ctx.recipes, ctx.heads = recipes, heads
+        ctx.save_for_backward(scores, visible, shares, mixed, apart, *parts, *codes)
+        ctx.parts = len(parts)
+        return reals_of(mixed.transpose(-2, -3).flatten(-2), recipes.out)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        recipes: Recipes = ctx.recipes
+        scores, visible, shares, mixed, apart, *saved = ctx.saved_tensors
+        parts, codes = saved[: ctx.parts], saved[ctx.parts :]
+        q, k, v, *rest = (
+            in_heads(reals_of(x, c), ctx.heads) for x, c in zip(codes, recipes.ins, strict=True)
+        )
+        back = _held(in_heads(grad, ctx.heads), mixed)
+        share = reals_of(shares, PROBABILITY)
+        by_share = back @ v.transpose(-1, -2)
+        by_score = recipes.beta * share * (by_share - (by_share * share).sum(-1, keepdim=True))
+        by_score = by_score * (visible & (scores > recipes.shares.floor) & (scores < 127))
+        of_content = _held(by_score, parts[0])
+        grads = [of_content @ k, of_content.transpose(-1, -2) @ q, share.transpose(-1, -2) @ back]
+        if rest:
+            p, r = rest
+            of_position = _held(by_score, parts[1])
+            every = of_position.new_zeros(*of_position.shape[:-1], r.shape[-2])
+            every.scatter_add_(-1, apart.expand(of_position.shape), of_position)
+            by_r = every.transpose(-1, -2) @ p
+            grads += [every @ r, by_r.sum(0, keepdim=True) if len(r) < len(by_r) else by_r]
+        return None, None, None, None, *(x.transpose(-2, -3).flatten(-2) for x in grads)
+
+
+def _centred(codes: Tensor, code: Code, heads: int) -> Tensor:
+    """`[B, heads, T, d]`, exact in products of up to 2**24."""
+    x = in_heads(codes - code.zero, heads)
+    exact = x.shape[-1] * 255 * 255 <= 1 << 24
+    return x.to(torch.float32 if exact else torch.float64)
+
+
+def _scaled(by: Rescaler, sums: Tensor, code: Code) -> Tensor:
+    found = by(sums.round().to(torch.int64)) + code.zero
+    return found.clamp(-128, 127).to(torch.int32)
+
+
+def _held(grad: Tensor, codes: Tensor) -> Tensor:
+    """Zero where the codes are at an end of their range."""
+    return grad * ((codes > -128) & (codes < 127))
