@@ -30,6 +30,7 @@ from . import attention, stepping
 from .audio import Logmel
 from .emit import word
 from .examples import Length, random_inputs
+from .intattention import IntegerAttention
 from .intleaves import Integer
 from .leaves import Depthwise
 from .lowered import Lowered, complete
@@ -292,6 +293,8 @@ class _Counter(fx.Interpreter):
                 return lambda found, *_, **__: found.numel() * module.weight.shape[-1]
             if isinstance(module, Integer) and module.node.op == "depthwise":
                 return lambda found, *_, **__: found.numel() * (module.kinds[0].taps or 1)
+            if isinstance(module, IntegerAttention):
+                return _attend_in_integers
             if isinstance(module, Logmel):
                 return _nothing
         return None
@@ -319,6 +322,12 @@ def _attend(
     else:
         pairs = int(seen.expand(*q.shape[:-1], k.shape[-2]).sum())
     return pairs * (k.shape[-1] + v.shape[-1] + (0 if bias is None else q.shape[-1]))
+
+
+def _attend_in_integers(
+    found: Tensor, q: Tensor, k: Tensor, v: Tensor, seen: Tensor, *relative: Tensor
+) -> int:
+    return _attend(found, q, k, v, 0, seen, relative[0] if relative else None)
 
 
 def _attend_window(
