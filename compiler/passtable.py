@@ -120,7 +120,7 @@ PASSES: Final[dict[str, Entry]] = {
         "Substitute",
         "the accelerator's operators in place of float ones",
         (Option("on", "selector", "the values to run there; everything", None, positional=True),),
-        keeps=frozenset({"lookahead", "rate", "shapes", "parameters", "state"}),
+        keeps=frozenset({"lookahead", "rate", "shapes", "state"}),
     ),
     "quantize": Entry(
         "..passes.quantize",

@@ -109,7 +109,7 @@ def _numberless(node: Node) -> Diagnostic:
 
 def _reason(facts: Facts, node: Node) -> str:
     """Why the accelerator's operator does not do what this one does."""
-    if int(str(node.attrs.get("groups", 1))) > 1:
+    if node.op == "convf" and int(str(node.attrs["groups"])) > 1:
         return "it has groups"
     if node.op in ("window", "delay", "ahead") and len(node.inputs) > 1:
         return "it has a first value of its own"
@@ -119,7 +119,7 @@ def _reason(facts: Facts, node: Node) -> str:
         return "it works on planes"
     if node.op == "attend":
         return _unattended(facts, node)
-    return _misread(facts.graph, node)
+    return _misread(facts, node)
 
 
 def _unattended(facts: Facts, node: Node) -> str:
@@ -129,13 +129,18 @@ def _unattended(facts: Facts, node: Node) -> str:
     return "" if isinstance(query, Stream) else "it attends to labels"
 
 
-def _misread(graph: Graph, node: Node) -> str:
+def _misread(facts: Facts, node: Node) -> str:
     """Windows and flattened planes are but seen by those who multiply them with weights."""
-    wanted = {"window": ("dense", "convf", "depthwise"), "flatten": ("dense",)}.get(node.op)
-    if wanted is None:
+    wanted = {
+        "window": ("dense", "convf", "depthwise", "flatten"),
+        "flatten": ("dense",),
+    }.get(node.op)
+    if wanted is None or (node.op == "flatten" and facts.types[node.inputs[0]].taps):
         return ""
-    for reader in readers(graph, node.path):
-        if reader.op not in wanted or (node.op == "flatten" and len(reader.inputs) > 1):
+    for reader in readers(facts.graph, node.path):
+        planes = reader.op == "flatten" and len(facts.types[node.path].dims) > 1
+        several = node.op == "flatten" and len(reader.inputs) > 1
+        if reader.op not in wanted or several or planes:
             return f"`{reader.path}` reads it"
     return ""
 

@@ -103,7 +103,7 @@ def compiled(
     AsrcError E0701 for what no side computes, E1008 for what is no plain transducer.
     """
     facts, weights = quantised_model(recogniser, utterances, bits)
-    programs = compile_transducer(facts, _ends(recogniser), weights)
+    programs = compile_transducer(facts, ends_of(recogniser), weights)
     graph = front_end(facts.graph, programs.features)
     front, kept = Dce().run(graph, weights)
     assert kept is not None
@@ -179,6 +179,14 @@ def _ends(recogniser: Recogniser) -> Ends:
     if len(roles.frames) != 1 or len(roles.heads) != 1:
         raise no_transducer(lowered.facts.graph, "its joint reads several values, or has two heads")
     return Ends(paths[roles.frames[0]], paths[roles.labels], paths[roles.heads[0]])
+
+
+def paces(facts: Facts, programs: Programs) -> Pace:
+    """How far apart frames of the encoder's inputs and outputs are."""
+    encoder = programs.encoder
+    (output,) = encoder.made
+    flags = {name: _period(facts, flag.path) for name, flag in encoder.flags.items()}
+    return Pace(_period(facts, programs.features), flags, _period(facts, output))
 
 
 def _manifest(

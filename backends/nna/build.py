@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .filters import Filter
-from .formats import Code
+from .formats import Code, reaching
 from .kernels import Site, kernel
 from .program import Array, Op, Program, Tensor, quantised
 from .recipes import FUNCTIONS, recipe_of
@@ -123,10 +123,17 @@ class Builder:
         code = self.code(source)
         return source if code.dtype == "int16" else self.as_code(source, Code("int16", code.scale))
 
+    def narrow(self, source: str) -> str:
+        """As int8: the upper half of the bits."""
+        code = self.code(source)
+        if code.dtype != "int16":
+            return source
+        return self.as_code(source, reaching(code.scale * 32767, "int8"))
+
     def pair(self, kind: str, name: str, first: str, second: str, code: Code) -> str:
         """add, sub or mul; what is added or multiplied to int16 is int16."""
-        if code.dtype == "int16":
-            first, second = self.wide(first), self.wide(second)
+        change = self.wide if code.dtype == "int16" else self.narrow
+        first, second = change(first), change(second)
         shape = np.broadcast_shapes(self.shape(first), self.shape(second))
         return self.op(kind, name, [first, second], shape, code)
 

@@ -16,7 +16,6 @@ import numpy as np
 from ...compiler.facts import Facts
 from ...compiler.facts.reads import timeline
 from ...compiler.graph import Node
-from ...compiler.placement import VIEWS
 from .build import Builder
 from .filters import Filter, filters
 from .formats import Code, Range, choose, within
@@ -99,7 +98,7 @@ def lower(
 
 def _emit(work: Lowering, wave: Sequence[Node]) -> None:
     """A value, or those of one recurrence."""
-    nodes = [node for node in wave if node.op not in VIEWS]
+    nodes = [node for node in wave if node.op in ROWS]
     if len(nodes) > 1 and max(len(work.frames(node.path)) for node in nodes) > 1:
         _in_turns(work, nodes)
         return

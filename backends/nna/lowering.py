@@ -140,8 +140,40 @@ class Lowering:
         (owner,) = {name for name, _ in whole}
         return self._picked(owner, tuple(frame for _, frame in whole))
 
+    def read(self, path: str, frames: Frames) -> tuple[str, list[Frames], int]:
+        """Whose frames each frame of a value, or of a window, is made of, and how far apart."""
+        node = self.facts.graph[path]
+        while node.op in VIEWED and node.path not in self.made and node.path not in self.turns:
+            frames = tuple(VIEWED[node.op](node, frame) for frame in frames)
+            node = self.facts.graph[node.inputs[0]]
+        past, future, by = _taps(node)
+        source = node.inputs[0] if node.op == "window" else node.path
+        seen = [tuple(frame + by * tap for tap in range(-past, future + 1)) for frame in frames]
+        return source, seen, by
+
+    def _flattened(self, path: str, wanted: Frames) -> str:
+        """Planes: only a map reads them, and as they are. A window: of each feature its taps."""
+        (window,) = self.facts.graph[path].inputs
+        if self.facts.types[window].taps is None:
+            return self.take(window, wanted)
+        source, seen, _ = self.read(window, wanted)
+        rows = [self._upright(source, taps) for taps in seen]
+        return self.build.concat(path, rows, 1)
+
+    def _upright(self, path: str, taps: Frames) -> str:
+        """`[1, 1, 1, D * taps]`."""
+        build, width = self.build, self.shape(path)[1]
+        columns = [
+            build.same("reshape", f"{path}.upright", self.take(path, (tap,)), (1, 1, width, 1))
+            for tap in taps
+        ]
+        both = build.concat(f"{path}.taps", columns, 3)
+        return build.same("reshape", f"{path}.row", both, (1, 1, 1, width * len(taps)))
+
     def _picked(self, path: str, wanted: Frames) -> str:
         """Frames of a value, from what was kept and what is new."""
+        if self.facts.graph[path].op == "flatten":
+            return self._flattened(path, wanted)
         old = self.buffers.get(path, ()) if path in self.kept else ()
         if path in self.turns:
             parts = [self._of_turn(path, frame, old) for frame in wanted]
@@ -238,6 +270,14 @@ def _number(node: Node, name: str) -> int:
     value = node.attrs[name]
     assert isinstance(value, int)
     return value
+
+
+def _taps(node: Node) -> tuple[int, int, int]:
+    """Taps before and after, and the frames from each to the next."""
+    if node.op != "window":
+        return 0, 0, 1
+    past, future, by = (_number(node, name) for name in ("past", "future", "by"))
+    return past, future, by
 
 
 VIEWED: Mapping[str, Callable[[Node, int], int]] = {

@@ -15,8 +15,9 @@ from ...compiler.reference.attention import sinusoids
 from ...compiler.types import Type
 from .attention import attend
 from .build import SIGMOID, TANH
+from .filters import Filter
 from .formats import Code, reaching
-from .lowering import VIEWED, Frames, Lowering
+from .lowering import Frames, Lowering
 from .program import Array
 
 Row = Callable[[Lowering, Node, Frames], str]
@@ -29,45 +30,30 @@ def _filtered(work: Lowering, path: str, frames: Frames) -> tuple[str, int, int,
     tap sees are taken, for others need not be there; where that leaves gaps, each output has
     frames of its own.
     """
-    source, seen, by = _seen(work, path, frames)
+    source, seen, by = work.read(path, frames)
     frames = tuple(one[0] for one in seen)
     steps = {after - before for before, after in pairwise(frames)} or {1}
     apart = gcd(by, *steps) if len(seen[0]) > 1 else max(steps)
     reach = tuple(range(seen[0][0], seen[-1][-1] + 1, apart))
     if len(steps) == 1 and set(reach) == {frame for one in seen for frame in one}:
         (step,) = steps
-        return work.take(source, reach), len(seen[0]), max(by // apart, 1), step // apart
+        return (
+            work.build.narrow(work.take(source, reach)),
+            len(seen[0]),
+            max(by // apart, 1),
+            step // apart,
+        )
     every = tuple(frame for one in seen for frame in one)
-    return work.take(source, every), len(seen[0]), 1, len(seen[0])
-
-
-def _seen(work: Lowering, path: str, frames: Frames) -> tuple[str, list[Frames], int]:
-    """Whose frames each frame of a value, or of a window, is made of, and how far apart."""
-    node = work.facts.graph[path]
-    while node.op in VIEWED and node.path not in work.made and node.path not in work.turns:
-        frames = tuple(VIEWED[node.op](node, frame) for frame in frames)
-        node = work.facts.graph[node.inputs[0]]
-    past, future, by = _taps(node)
-    source = node.inputs[0] if node.op == "window" else node.path
-    seen = [tuple(frame + by * tap for tap in range(-past, future + 1)) for frame in frames]
-    return source, seen, by
-
-
-def _taps(node: Node) -> tuple[int, int, int]:
-    """Taps before and after, and the frames from each to the next."""
-    if node.op != "window":
-        return 0, 0, 1
-    past, future, by = (int(str(node.attrs[name])) for name in ("past", "future", "by"))
-    return past, future, by
+    return work.build.narrow(work.take(source, every)), len(seen[0]), 1, len(seen[0])
 
 
 def _dense(work: Lowering, node: Node, frames: Frames) -> str:
-    filter, code = work.filter(node), work.codes[node.path]
+    filter, code = ungrouped(work.filter(node), node), work.codes[node.path]
     path = node.inputs[0]
     if len(node.inputs) > 1:
         return _dense_of_rows(work, node, frames)
-    if work.facts.graph[path].op == "flatten":
-        planes = work.facts.graph[path].inputs[0]
+    planes = work.facts.graph[path].inputs[0] if _is_planes(work, path) else ""
+    if planes:
         bands, channels = work.shape(planes)
         kernel = filter.laid_out(
             lambda w: w.reshape(-1, channels, bands).transpose(0, 2, 1)[:, None]
@@ -80,9 +66,15 @@ def _dense(work: Lowering, node: Node, frames: Frames) -> str:
     return work.build.conv(node.path, tensor, kernel, code, stride=(step, 1), dilation=(by, 1))
 
 
+def _is_planes(work: Lowering, path: str) -> bool:
+    """Whether a value is planes as one row, which nobody has turned into one."""
+    node = work.facts.graph[path]
+    return node.op == "flatten" and work.facts.types[node.inputs[0]].taps is None
+
+
 def _dense_of_rows(work: Lowering, node: Node, frames: Frames) -> str:
     """All inputs in one row; they come to one scale first."""
-    parts = [_as_row(work, path, frames) for path in node.inputs]
+    parts = [work.build.narrow(_as_row(work, path, frames)) for path in node.inputs]
     common = max((work.build.code(part) for part in parts), key=lambda code: code.scale)
     row = work.build.concat(
         f"{node.path}.row", [work.build.as_code(part, common) for part in parts], 3
@@ -94,15 +86,35 @@ def _dense_of_rows(work: Lowering, node: Node, frames: Frames) -> str:
         columns = zip(np.split(weight, ends, 1), kinds, strict=True)
         return np.concatenate([_by_taps(part, kind) for part, kind in columns], 1)[:, None, None]
 
-    return work.build.conv(
-        node.path, row, work.filter(node).laid_out(turned), work.codes[node.path]
-    )
+    filter = ungrouped(work.filter(node), node).laid_out(turned)
+    return work.build.conv(node.path, row, filter, work.codes[node.path])
+
+
+def ungrouped(filter: Filter, node: Node) -> Filter:
+    """Weights of groups as one matrix, code 0 where a group does not reach: exact, and zeros cost
+    next to nothing in the weight stream."""
+    groups = int(str(node.attrs["groups"]))
+    if groups == 1:
+        return filter
+    return filter.laid_out(lambda codes: spread(codes, groups))
+
+
+def spread(codes: Array, groups: int) -> Array:
+    """`[O, columns of a group]` to `[O, all columns]`; -1 where there is nothing if the codes are
+    places (int64), else 0."""
+    rows, columns = codes.shape
+    whole = np.full((rows, groups, columns), -1 if codes.dtype == np.int64 else 0, codes.dtype)
+    each = rows // groups
+    for group in range(groups):
+        mine = slice(group * each, (group + 1) * each)
+        whole[mine, group] = codes[mine]
+    return whole.reshape(rows, -1)
 
 
 def _as_row(work: Lowering, path: str, frames: Frames) -> str:
     """`[1, frames, 1, D]`: a frame's numbers by taps, then bands, then channels."""
     bands, channels = work.shape(path)
-    source, seen, _ = _seen(work, path, frames)
+    source, seen, _ = work.read(path, frames)
     if len(seen[0]) == 1 and bands == 1:
         return work.take(source, tuple(one for (one,) in seen))
     rows = []
@@ -151,6 +163,7 @@ def _depthwise(work: Lowering, node: Node, frames: Frames) -> str:
 
 
 def _sigmoid(work: Lowering, name: str, tensor: str) -> str:
+    tensor = work.build.narrow(tensor)
     return work.build.op("sigmoid", name, [tensor], work.build.shape(tensor), SIGMOID)
 
 
@@ -228,11 +241,6 @@ def _slice(work: Lowering, node: Node, frames: Frames) -> str:
     return work.build.slice(tensor, 3, width * int(str(node.attrs["index"])), width)
 
 
-def _flatten(work: Lowering, node: Node, frames: Frames) -> str:
-    """Only a map reads it, and that reads the planes."""
-    return work.take(node.inputs[0], frames)
-
-
 def _concat(work: Lowering, node: Node, frames: Frames) -> str:
     code = work.codes[node.path]
     parts = [work.build.as_code(work.take(path, frames), code) for path in node.inputs]
@@ -275,6 +283,5 @@ ROWS: Mapping[str, Row] = {
     "mul": _binary("mul"),
     "relu": _relu,
     "slice": _slice,
-    "flatten": _flatten,
     "concat": _concat,
 }

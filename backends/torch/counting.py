@@ -291,8 +291,8 @@ class _Counter(fx.Interpreter):
             module = self.fetch_attr(str(n.target))
             if isinstance(module, Depthwise):
                 return lambda found, *_, **__: found.numel() * module.weight.shape[-1]
-            if isinstance(module, Integer) and module.node.op == "depthwise":
-                return lambda found, *_, **__: found.numel() * (module.kinds[0].taps or 1)
+            if isinstance(module, Integer) and module.products:
+                return lambda found, *_, **__: found.numel() * module.products
             if isinstance(module, IntegerAttention):
                 return _attend_in_integers
             if isinstance(module, Logmel):

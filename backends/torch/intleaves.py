@@ -101,6 +101,15 @@ class Integer(nn.Module):
         self.owner = node.owner or node.path
         self.made: tuple[tuple[int, ...], Call] | None = None
 
+    @property
+    def products(self) -> int:
+        """Of weights, for each number made, where they are not those of a product of matrices."""
+        if self.node.op == "depthwise":
+            return self.kinds[0].taps or 1
+        groups = int(str(self.node.attrs.get("groups", 1)))
+        dense = self.node.op == "dense" and groups > 1
+        return sum(kind.size for kind in self.kinds) // groups if dense else 0
+
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, *ins: Tensor, first: int) -> Tensor:
         """Inputs `[*lead, *dims, taps]` with `first` leading axes, which broadcast."""
@@ -222,12 +231,15 @@ def _filter_bound(program: Program, path: str, module: Any) -> Any:
     places = torch.from_numpy(data.astype(np.int64))
     scale, book = module.scale, getattr(module, "codebook", None)
 
+    some = places >= 0  # elsewhere there is none: code 0
+
     def codes(weight: Tensor) -> Tensor:
-        return weight_codes(weight, scale, book).flatten()[places.to(weight.device)]
+        at = places.to(weight.device)
+        return weight_codes(weight, scale, book).flatten()[at] * (at >= 0)
 
     def back(grad: Tensor) -> Tensor:
-        whole = grad.new_zeros(places.numel())
-        whole[places.to(grad.device).flatten()] = grad.flatten()
+        whole = grad.new_zeros(module.weight.numel())
+        whole[places[some].to(grad.device)] = grad[some.to(grad.device)]
         return whole.view(module.weight.shape)
 
     yield Bound(tensor.name, codes, back)

@@ -15,9 +15,11 @@ from asrc.backends.nna.transducer import Ends, Programs, compile_transducer
 from asrc.backends.torch.initialise import initialise
 from asrc.backends.torch.lowered import Lowered
 from asrc.compiler.facts import Facts
+from asrc.compiler.protocol import Weights
 from asrc.compiler.source import Source
 from asrc.compiler.units import Quantity
 from asrc.dsl.check import read_model
+from asrc.passes.fold_norm import FoldNorm
 from asrc.passes.mask import Mask
 from asrc.passes.quantize import Quantize
 from asrc.passes.substitute import Substitute
@@ -25,7 +27,7 @@ from asrc.passes.substitute import Substitute
 HEAD = """asr 1
 model m
 use std.conformer (RelativeAttention, SelfAttention)
-use std.conv (Subsampling4, Conv1d)
+use std.conv (Subsampling4, Conv1d, Conv2d, DecayingContextBlock)
 use std.rnn (Lstm, ProjectedLstm, Embed)
 use std.transducer (LstmPredictor, StatelessPredictor, Joint)
 input audio: pcm @ 8kHz
@@ -66,6 +68,11 @@ ENCODERS = {
   x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> stride(2) |> dense(16)
   y = x |> residual { layernorm |> RelativeAttention(16, 2) } |> layernorm
   out y |> residual(0.5) { layernorm |> SelfAttention(16, 4) } |> dense(12)""",
+    "convolutions": """
+  x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn
+  y = x[t-1..t] |> stride(2) |> flatten |> Conv2d(4, kernel=3) |> relu |> flatten |> dense(16)
+  z = y |> DecayingContextBlock(16, dilation=2, reduction=4, keep=0.9)
+  out dense(16)(y, z) |> Lstm(12) |> dense(12)""",
     "gaps": """
   x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> dense(16)
   fast = x |> stride(2) |> dense(16)
@@ -131,9 +138,10 @@ def quantised(
     encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)", bits: int = 8
 ) -> tuple[Facts, Mapping[str, Array]]:
     """The model after `substitute` and `quantize`, its weights with ranges, scales, codebooks."""
+    numbers: Weights | None = weights(encoder, predictor)
     graph = facts(encoder, predictor).graph
-    for each in (Substitute(), Quantize(weights=bits)):
-        graph, _ = each.run(graph, None)
+    for each in (FoldNorm("batchnorm"), Substitute(), Quantize(weights=bits)):
+        graph, numbers = each.run(graph, numbers)
+    assert numbers is not None
     found = Facts(graph)
-    some = [utterance(seed) for seed in range(3)]
-    return found, calibrated(found, weights(encoder, predictor), some)
+    return found, calibrated(found, numbers, [utterance(seed) for seed in range(3)])
