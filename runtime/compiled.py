@@ -172,7 +172,8 @@ def _weights(lowered: Lowered) -> dict[str, Array]:
     return {name: x.detach().float().cpu().numpy() for name, x in lowered.tensors().items()}
 
 
-def _ends(recogniser: Recogniser) -> Ends:
+def ends_of(recogniser: Recogniser) -> Ends:
+    """What its joint reads, and its head. Raises AsrcError E1008 for no plain transducer."""
     roles, lowered = recogniser.roles, recogniser.lowered
     ports = [port for part in lowered.parts.values() for port in part.outputs]
     paths = {port.name: port.path for port in ports}
