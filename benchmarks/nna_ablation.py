@@ -1,0 +1,210 @@
+"""Word error rates of ways to reach the accelerator, from one float model, at equal budgets.
+
+    python benchmarks/nna_ablation.py run/best --train train.jsonl --dev dev.jsonl \
+      --test test.jsonl --out folder [--updates 200] [--seeds 0 1 2] [--jobs 2]
+
+Every arm goes on from the same float weights for so many updates, and is then deployed: scored on
+the test set in the accelerator's integers, which are the shipped program's (see `nna_agree.py`).
+
+    float         trained in float, scored in float
+    post          trained in float, quantised afterwards
+    rounded       trained with rounded weights and values, float operators between them
+    integers      trained in the accelerator's integers
+
+What was done is kept in `folder`; a second call goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+
+from asrc.backends.torch.lowered import Lowered
+from asrc.backends.torch.weights import load_weights
+from asrc.runtime.calibration import graph_inputs
+from asrc.runtime.compiled import quantised_model
+from asrc.runtime.recogniser import Recogniser, read_recogniser
+from asrc.training.bootstrap import interval
+from asrc.training.cache import AudioCache
+from asrc.training.manifest import Utterance, read_manifest
+from asrc.training.recognise import Recognised, recognise
+from asrc.training.scoring import Transcript, report
+
+RECIPE = """seed = {seed}
+[optimiser]
+updates = {updates}
+rate = {rate}
+warm_up = 20
+average = 0.98
+[losses]
+ctc = 0.3
+[data]
+seconds = 60.0
+vocabulary = "characters"
+size = 64
+[augmentation]
+bands = 2
+widest = 8
+stretches = 1
+longest = 10
+portion = 0.08
+warp = 0.12
+colour = 0.5
+[pace]
+validate = {updates}
+save = 50
+log = 20
+"""
+
+PROGRAM = "from asrc.cli.main import main; main()"
+
+HEARD = 64
+"""Utterances of the training set that give ranges to what was trained without."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """`passes` are those of its training, `bits` those of deployed weights, 0 for float."""
+
+    name: str
+    passes: str
+    bits: tuple[int, ...]
+
+
+ARMS = (
+    Arm("float", "", (0, 8, 5, 4)),
+    Arm("rounded 8", "quantize()", (8,)),
+    Arm("integers 8", "substitute(), quantize()", (8,)),
+    Arm("integers 5", "substitute(), quantize(weights=5)", (5,)),
+    Arm("integers 4", "substitute(), quantize(weights=4)", (4,)),
+)
+
+
+def trained(given: argparse.Namespace, arm: Arm, seed: int) -> Path:
+    """The run of an arm, trained to its end."""
+    out = given.out / f"{arm.name.replace(' ', '')}-{seed}"
+    recipe = out.with_suffix(".toml")
+    recipe.write_text(RECIPE.format(seed=seed, updates=given.updates, rate=given.rate))
+    passes = ["--passes", arm.passes] if arm.passes else []
+    command = [
+        *(sys.executable, "-c", PROGRAM, "train", str(given.model)),
+        *("--from", str(given.start / "weights.safetensors"), "--recipe", str(recipe)),
+        *("--train", str(given.train), "--dev", str(given.dev), "--out", str(out), *passes),
+    ]
+    with out.with_suffix(".log").open("w") as log:
+        subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=True)
+    return out / "best"
+
+
+def deployed(recogniser: Recogniser, bits: int, some: list[Utterance]) -> Lowered:
+    """As the accelerator has it; with 0 bits as it is."""
+    if not bits:
+        return recogniser.lowered
+    cache = AudioCache(recogniser.rate)
+    pairs = [(cache.read(u), u.text) for u in some]
+    inputs = graph_inputs(recogniser.lowered, recogniser.vocabulary, pairs)
+    facts, weights = quantised_model(recogniser, inputs, bits)
+    made = Lowered(facts)
+    load_weights(made, {name: torch.from_numpy(np.array(x)) for name, x in weights.items()})
+    return made.eval()
+
+
+def scored(given: argparse.Namespace, recogniser: Recogniser, lowered: Lowered) -> dict[str, Any]:
+    """Errors and words of every utterance."""
+    tested = read_manifest(given.test)
+    found = recognise(lowered, recogniser.vocabulary, tested, AudioCache(recogniser.rate))
+    heard = [r for r in found if isinstance(r, Recognised)]
+    lines = [Transcript(r.utterance.id, r.utterance.text, r.text) for r in heard]
+    counts = [one.counts for one in report(lines).utterances]
+    return {"errors": [c.errors for c in counts], "words": [c.words for c in counts]}
+
+
+def run(given: argparse.Namespace, arm: Arm, seed: int) -> None:
+    """One arm with one seed: trained, deployed, scored, written down."""
+    places = {
+        bits: given.out / f"{arm.name.replace(' ', '')}-{seed}-{bits}.json" for bits in arm.bits
+    }
+    if all(place.exists() for place in places.values()):
+        return
+    command = [sys.executable, __file__, *sys.argv[1:], "--score", f"{arm.name}/{seed}"]
+    trained(given, arm, seed)
+    subprocess.run(command, check=True)
+
+
+def score(given: argparse.Namespace, wanted: str) -> None:
+    """In a process of its own: memory goes with it."""
+    torch.set_num_threads(1)
+    name, seed = wanted.split("/")
+    arm = next(one for one in ARMS if one.name == name)
+    train = read_manifest(given.train)
+    some = train[:: len(train) // HEARD][:HEARD]
+    stem = f"{arm.name.replace(' ', '')}-{seed}"
+    recogniser = read_recogniser(given.out / stem / "best")
+    for bits in arm.bits:
+        found = scored(given, recogniser, deployed(recogniser, bits, some))
+        (given.out / f"{stem}-{bits}.json").write_text(json.dumps(found))
+
+
+def table(given: argparse.Namespace) -> None:
+    print("| arm | weights | WER of each seed | mean | deviation | 95 %, utterances and seeds |")
+    print("|---|---:|---|---:|---:|---|")
+    for arm in ARMS:
+        for bits in arm.bits:
+            stems = [f"{arm.name.replace(' ', '')}-{seed}-{bits}.json" for seed in given.seeds]
+            found = [
+                json.loads((given.out / s).read_text()) for s in stems if (given.out / s).exists()
+            ]
+            if found:
+                print(row(arm, bits, found))
+
+
+def row(arm: Arm, bits: int, found: list[dict[str, Any]]) -> str:
+    rates = [100 * sum(one["errors"]) / sum(one["words"]) for one in found]
+    errors, words = ([n for one in found for n in one[key]] for key in ("errors", "words"))
+    low, high = interval(errors, words) or (0.0, 0.0)
+    kind = arm.name.split()[0] if bits else "float"
+    name = "post" if kind == "float" and bits else kind
+    spread = f"{stdev(rates):.1f}" if len(rates) > 1 else ""
+    each = ", ".join(f"{rate:.1f}" for rate in rates)
+    width = f"{bits} bits" if bits else "float32"
+    ends = f"{100 * low:.1f} to {100 * high:.1f}"
+    return f"| {name} | {width} | {each} | {mean(rates):.1f} | {spread} | {ends} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("start", type=Path)
+    parser.add_argument("--model", type=Path, default=Path("models/commands/rnnt.asr"))
+    for name in ("train", "dev", "test", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--updates", type=int, default=200)
+    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--score", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.score:
+        score(given, given.score)
+        return
+    with ThreadPoolExecutor(given.jobs) as pool:
+        tasks = [pool.submit(run, given, arm, seed) for seed in given.seeds for arm in ARMS]
+        for task in tasks:
+            task.result()
+    table(given)
+
+
+if __name__ == "__main__":
+    main()
