@@ -27,8 +27,8 @@ SUBSTITUTES: Mapping[str, tuple[str, ...]] = {
     "flatten": (),
     "concat": ("requantise", "concat"),
     "attend": (
-        *("slice", "reshape", "matmul", "requantise", "add", "maximum", "minimum", "softmax"),
-        "concat",
+        *("reshape", "transpose", "matmul", "slice", "requantise", "add"),
+        *("maximum", "minimum", "softmax"),
     ),
     "weight": (),
     "constant": (),
