@@ -25,12 +25,12 @@ from asrc.backends.nna.litert import LiteRt
 from asrc.backends.nna.program import Array, Program, quantised
 from asrc.backends.nna.transducer import Programs, compile_transducer
 from asrc.backends.torch.lowered import Lowered
-from asrc.backends.torch.streams import Block
 from asrc.backends.torch.weights import load_weights
 from asrc.compiler.facts import Facts
 from asrc.runtime.audio import read_audio
 from asrc.runtime.calibration import graph_inputs
 from asrc.runtime.compiled import ends_of, paces, quantised_model
+from asrc.runtime.differences import Given
 from asrc.runtime.integer import IntegerSteps
 from asrc.runtime.recogniser import Recogniser, read_recogniser
 from asrc.runtime.threads import use_threads
@@ -56,24 +56,6 @@ class Beside(Executor):
             self.found["LiteRT"] += ours.size
             self.found["LiteRT differs"] += int((ours != other).sum())
         return made
-
-
-class Given:
-    """In the place of a session that makes features: they are there already."""
-
-    def __init__(self, rows: Array) -> None:
-        self.rows = torch.from_numpy(rows)[None]
-
-    def restart(self) -> None:
-        pass
-
-    def push(self, feeds: Mapping[str, torch.Tensor]) -> dict[str, Block]:
-        count = self.rows.shape[1]
-        return {"": Block(self.rows, torch.ones(1, count, dtype=torch.bool), torch.tensor([0]))}
-
-    def finish(self) -> dict[str, Block]:
-        none = Block(self.rows[:, :0], torch.ones(1, 0, dtype=torch.bool), torch.tensor([0]))
-        return {"": none}
 
 
 def compared(

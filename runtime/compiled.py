@@ -4,6 +4,7 @@
     model.asrir, vocabulary  the whole graph, and what its labels spell
     front.asrir, front.safetensors  what the host makes of audio
     table.safetensors        rows of the embedding, as codes
+    numbers.safetensors      ranges of values, scales and codebooks of weights
 
 and for each of encoder, predictor and joint:
 
@@ -24,6 +25,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.numpy import load
 
@@ -113,6 +115,7 @@ def compiled(
         "front.asrir": print_graph(front, Facts(front).types).encode(),
         "front.safetensors": packed(kept),
         "table.safetensors": packed({"rows": programs.table}),
+        "numbers.safetensors": packed({n: weights[n] for n in missing(facts, {})}),
         "manifest.json": (
             json.dumps(_manifest(recogniser, facts, programs, bits), indent=1) + "\n"
         ).encode(),
@@ -136,6 +139,18 @@ def quantised_model(
 def needs_audio(recogniser: Recogniser, bits: int) -> bool:
     """Whether any range has yet to be taken; one that was trained in integers has all."""
     return any(is_range(name) for name in missing(*_narrow(recogniser, bits)))
+
+
+def with_numbers(recogniser: Recogniser, bits: int, numbers: Mapping[str, Array]) -> Lowered:
+    """A trained model as it is in training with integers, with an artefact's ranges and scales.
+
+    Raises AsrcError E1006 where the artefact is of another model.
+    """
+    facts, weights = _narrow(recogniser, bits)
+    whole = {name: torch.from_numpy(np.array(x)) for name, x in {**weights, **numbers}.items()}
+    found = Lowered(facts)
+    load_weights(found, whole, "the artefact's numbers")
+    return found.eval()
 
 
 def _narrow(recogniser: Recogniser, bits: int) -> tuple[Facts, Mapping[str, Array]]:

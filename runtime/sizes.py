@@ -1,0 +1,118 @@
+"""Where the bytes of a compiled recogniser are, against the bits that its types say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from ..backends.nna.program import Program, Tensor
+from ..backends.nna.saved import restored
+from ..compiler.artefact import read_artefact
+from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.graph import Graph
+from ..compiler.irread import parse_graph
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Bytes of a program's constants.
+
+    weights  how many there are, zeros between groups left out
+    typed    bytes of these at the bits of their types
+    beside   bytes of codebooks, scales and biases, and of other constants
+    values   of a weight tensor, how many there are at most; `limit` is what its type allows
+    stored   bytes of all constants as they are kept, int8 and int32
+    file     bytes of the `.tflite` file
+    streams  bytes of the weight stream of each machine, by its own compiler's word
+    """
+
+    program: str
+    weights: int
+    typed: int
+    beside: int
+    values: int
+    limit: int
+    stored: int
+    file: int
+    streams: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        return self.typed + self.beside
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Of an artefact: its programs, its other parts by name, the whole file."""
+
+    programs: tuple[Size, ...]
+    others: Mapping[str, int]
+    file: int
+
+
+def sizes(path: Path) -> Sizes:
+    """Raises AsrcError E0008, E1201 and E1202 as `read_compiled` does, E1201 too where a tensor has
+    more values than its type allows."""
+    parts = read_artefact(path)
+    graph = parse_graph(parts["model.asrir"].decode(), "model.asrir")
+    estimates = json.loads(parts.get("estimates.json", b"{}"))
+    names = [name.removesuffix(".tflite") for name in parts if name.endswith(".tflite")]
+    found = []
+    for name in sorted(name for name in names if "/" not in name):
+        streams = {on: int(of[name]["stream"]) for on, of in estimates.items()}
+        program, file = restored(parts, name).program, len(parts[f"{name}.tflite"])
+        found.append(_of_program(name, program, graph, file, streams))
+    mine = {f"{size.program}{end}" for size in found for end in (".tflite", ".safetensors")}
+    others = {name: len(data) for name, data in parts.items() if name not in mine}
+    return Sizes(tuple(found), others, path.stat().st_size)
+
+
+def _of_program(
+    name: str, program: Program, graph: Graph, file: int, streams: Mapping[str, int]
+) -> Size:
+    constants = [tensor for tensor in program.tensors.values() if tensor.data is not None]
+    widths = {t.name: _bits(graph, t) for t in constants}
+    weights = {t.name: t for t in constants if widths[t.name]}
+    counts = {n: _count(graph, t) for n, t in weights.items()}
+    values = {n: len(np.unique(np.asarray(t.data))) for n, t in weights.items()}
+    for tensor in weights.values():
+        _check(tensor, values[tensor.name], widths[tensor.name] or 8, counts[tensor.name])
+    books = sum(1 << (w or 8) for n, w in widths.items() if n in weights and w != 8)
+    scales = sum(4 * len(t.scales) for t in weights.values())
+    others = sum(t.bytes for t in constants if t.name not in weights)
+    return Size(
+        name,
+        sum(counts.values()),
+        sum(-(-counts[n] * (widths[n] or 8) // 8) for n in weights),
+        books + scales + others,
+        max(values.values(), default=0),
+        max((1 << (widths[n] or 8) for n in weights), default=0),
+        sum(tensor.bytes for tensor in constants),
+        file,
+        streams,
+    )
+
+
+def _bits(graph: Graph, tensor: Tensor) -> int | None:
+    """Of the weights of a value that has such a constant."""
+    path, _, name = tensor.name.rpartition(".")
+    found = graph[path].attrs.get("weights") if name == "weight" and path in graph.nodes else None
+    return found if isinstance(found, int) else None
+
+
+def _count(graph: Graph, tensor: Tensor) -> int:
+    """Weights that are learned: between groups there are none."""
+    groups = graph[tensor.name.removesuffix(".weight")].attrs.get("groups", 1)
+    return prod(tensor.shape) // (groups if isinstance(groups, int) else 1)
+
+
+def _check(tensor: Tensor, values: int, bits: int, count: int) -> None:
+    between = count < prod(tensor.shape)  # zeros there are no value of the codebook
+    if values > (1 << bits) + between:
+        message = f"`{tensor.name}` has {values} values, its type allows {1 << bits}"
+        raise AsrcError(diagnostic("E1201", message, help="compile it again"))
