@@ -44,7 +44,7 @@ def recorded(lowered: Lowered, seed: int = 0, steps: int = STEPS) -> dict[str, A
     program, chance = Executor(lowered.program), np.random.default_rng(seed)
     found: dict[str, Array] = {}
     for step in range(steps):
-        given = _random(lowered, chance)
+        given = random_inputs(lowered, chance)
         made = program.step(given)
         found |= {f"{step}/in/{name}": codes for name, codes in given.items()}
         found |= {f"{step}/out/{name}": codes for name, codes in made.items()}
@@ -52,7 +52,8 @@ def recorded(lowered: Lowered, seed: int = 0, steps: int = STEPS) -> dict[str, A
     return found | {f"last/{name}": codes for name, codes in last.items()}
 
 
-def _random(lowered: Lowered, chance: np.random.Generator) -> dict[str, Array]:
+def random_inputs(lowered: Lowered, chance: np.random.Generator) -> dict[str, Array]:
+    """Codes for one step, of all sizes; some frames are not there."""
     program, found = lowered.program, {}
     for name in program.inputs:
         tensor = program.tensors[name]
