@@ -22,13 +22,20 @@ MODELS = Path(asrc.__file__).parent / "models"
 PRETRAINED = sorted(path.parent.name for path in MODELS.glob("pretrained/*/recogniser.json"))
 
 HEARD = {
+    "commands-conformer": {
+        "dictate-forhelp",
+        "digits-7",
+        "digits-oh",
+        "letters-w",
+        "phonetic-f_p",
+    },
     "commands-rnnt": {
         "auth-thankyou",
         "dictate-forhelp",
         "digits-oh",
         "phonetic-f_p",
         "vm-star-cancel",
-    }
+    },
 }
 """What each is known to get right of the demonstration."""
 
