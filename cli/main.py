@@ -28,6 +28,7 @@ COMMANDS = (
     "inspect",
     "new",
     "passes",
+    "run",
     "size",
     "train",
     "transcribe",

@@ -67,6 +67,13 @@ def random_inputs(lowered: Lowered, chance: np.random.Generator) -> dict[str, Ar
     return found
 
 
+def golden_inputs(golden: Mapping[str, Array]) -> dict[str, Array]:
+    """The inputs of the vectors by name, `[steps, *shape]`."""
+    steps = 1 + max(int(key.split("/")[0]) for key in golden if not key.startswith("last/"))
+    names = [key.removeprefix("0/in/") for key in golden if key.startswith("0/in/")]
+    return {n: np.stack([golden[f"{step}/in/{n}"] for step in range(steps)]) for n in names}
+
+
 def mismatches(program: Program, run: Steps, golden: Mapping[str, Array]) -> Iterator[Mismatch]:
     """Of a run from the start; none if it gives the vectors. Raises KeyError where these are not
     the program's."""

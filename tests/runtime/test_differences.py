@@ -124,3 +124,42 @@ def test_the_commands(artefact: Path, model: Recogniser, tmp_path: Path) -> None
     assert run("size", tmp_path / "a.wav").exit_code != 0
     done = run("diff", artefact, tmp_path / "a.wav", "--run", tmp_path / "none")
     assert done.exit_code == 3
+
+
+def test_a_program_on_codes_from_a_file(artefact: Path, tmp_path: Path) -> None:
+    """Golden inputs give golden outputs, here and on LiteRT; other inputs must fit."""
+    golden = load(read_artefact(artefact)["encoder.golden.safetensors"])
+    for extra in ([], ["--litert"]):
+        done = run("run", artefact, "encoder", "--out", tmp_path / "out", *extra)
+        assert done.exit_code == 0, done.output
+        made = load((tmp_path / "out").read_bytes())
+        assert any(".state" in name for name in made)
+        for key, codes in golden.items():
+            step, _, name = key.partition("/out/")
+            if name:
+                assert np.array_equal(made[name][int(step)], codes)
+    inputs = {
+        key.removeprefix("0/in/"): codes[None]
+        for key, codes in golden.items()
+        if key.startswith("0/in/")
+    }
+    (tmp_path / "in").write_bytes(save(inputs))
+    done = run("run", artefact, "encoder", "--inputs", tmp_path / "in", "--out", tmp_path / "out")
+    assert "1 steps" in done.output
+    first = next(iter(inputs))
+    wrong = [
+        {**inputs, first: inputs[first][0]},
+        {**inputs, "more": inputs[first]},
+        {name: codes for name, codes in inputs.items() if name != first},
+    ]
+    for given in wrong:
+        (tmp_path / "in").write_bytes(save(given))
+        arguments = ("--inputs", tmp_path / "in", "--out", tmp_path / "none", "--plain")
+        done = run("run", artefact, "encoder", *arguments)
+        assert "E1205" in done.output + done.stderr
+    (tmp_path / "in").write_bytes(b"no file of tensors")
+    done = run("run", artefact, "encoder", *arguments)
+    assert "E1205" in done.output + done.stderr
+    done = run("run", artefact, "encode", "--out", tmp_path / "none", "--plain")
+    assert "did you mean `encoder`" in done.output + done.stderr
+    assert not (tmp_path / "none").exists()
