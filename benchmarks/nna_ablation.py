@@ -82,11 +82,12 @@ class Arm:
 
 
 ARMS = (
-    Arm("float", "", (0, 8, 5, 4)),
+    Arm("float", "", (0, 8, 5, 4, 2)),
     Arm("rounded 8", "quantize()", (8,)),
     Arm("integers 8", "substitute(), quantize()", (8,)),
     Arm("integers 5", "substitute(), quantize(weights=5)", (5,)),
     Arm("integers 4", "substitute(), quantize(weights=4)", (4,)),
+    Arm("integers 2", "substitute(), quantize(weights=2)", (2,)),
 )
 
 
@@ -150,9 +151,10 @@ def score(given: argparse.Namespace, wanted: str) -> None:
     some = train[:: len(train) // HEARD][:HEARD]
     stem = f"{arm.name.replace(' ', '')}-{seed}"
     recogniser = read_recogniser(given.out / stem / "best")
-    for bits in arm.bits:
-        found = scored(given, recogniser, deployed(recogniser, bits, some))
-        (given.out / f"{stem}-{bits}.json").write_text(json.dumps(found))
+    for place, bits in ((given.out / f"{stem}-{bits}.json", bits) for bits in arm.bits):
+        if not place.exists():
+            found = scored(given, recogniser, deployed(recogniser, bits, some))
+            place.write_text(json.dumps(found))
 
 
 def table(given: argparse.Namespace) -> None:
@@ -193,6 +195,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", nargs="+", help="these arms, by name")
     parser.add_argument("--score", help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -200,7 +203,8 @@ def main() -> None:
         score(given, given.score)
         return
     with ThreadPoolExecutor(given.jobs) as pool:
-        tasks = [pool.submit(run, given, arm, seed) for seed in given.seeds for arm in ARMS]
+        wanted = [arm for arm in ARMS if not given.only or arm.name in given.only]
+        tasks = [pool.submit(run, given, arm, seed) for seed in given.seeds for arm in wanted]
         for task in tasks:
             task.result()
     table(given)
