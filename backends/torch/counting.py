@@ -30,8 +30,8 @@ from . import attention, stepping
 from .audio import Logmel
 from .emit import word
 from .examples import Length, random_inputs
-from .intattention import IntegerAttention
-from .intleaves import Integer
+from .integers.attention import IntegerAttention
+from .integers.leaves import Integer
 from .leaves import Depthwise
 from .lowered import Lowered, complete
 from .modes import evaluating

@@ -16,7 +16,7 @@ from ...compiler.reference.value import frame_shape
 from ...compiler.types import Type
 from . import frame, frames
 from .emit import Emitter, Row, Site
-from .intleaves import is_rounded
+from .integers.leaves import is_rounded
 
 
 def _unary(function: Callable[..., Any]) -> Row:

@@ -17,8 +17,9 @@ from ...compiler.types import Stream, Type
 from ...compiler.units import Quantity
 from .audio import Logmel
 from .dropout import Dropout
-from .intattention import IntegerAttention
-from .intleaves import Integer, IntegerLstm, Quantised, Ranges, Rounding, carry
+from .integers.attention import IntegerAttention
+from .integers.leaves import Integer, Quantised, Ranges, Rounding, carry
+from .integers.lstm import IntegerLstm
 from .leaves import (
     BatchNorm,
     Cmvn,

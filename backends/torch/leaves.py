@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .rounding import snapped
+from .integers.rounding import snapped
 
 Shape = tuple[int, ...]
 

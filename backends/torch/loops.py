@@ -15,9 +15,9 @@ from ...compiler.types import Type
 from . import frame, frames
 from .emit import There
 from .framewise import rounded_if
+from .integers.rounding import snapped
 from .match import LstmBody, SumBody, match_lstm, match_sum
 from .recurrent import Scan, running_sum
-from .rounding import snapped
 
 if TYPE_CHECKING:
     from .recurring import Recurring

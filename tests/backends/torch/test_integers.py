@@ -22,10 +22,10 @@ from asrc.backends.nna.recipes import RECIPES
 from asrc.backends.nna.transducer import compile_transducer
 from asrc.backends.torch import loops
 from asrc.backends.torch.contract import run_contract
-from asrc.backends.torch.intkernels import KERNELS
-from asrc.backends.torch.intprogram import Call, Engine, once
+from asrc.backends.torch.integers.kernels import KERNELS
+from asrc.backends.torch.integers.program import Call, Engine, once
+from asrc.backends.torch.integers.rounding import Rescaler, rounded, weight_codes
 from asrc.backends.torch.lowered import Lowered
-from asrc.backends.torch.rounding import Rescaler, rounded, weight_codes
 from asrc.backends.torch.trial import Trial
 from asrc.backends.torch.weights import load_weights
 from asrc.compiler.facts import Facts

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from ..nna.kernels import Site
-from ..nna.program import Op, Program
-from ..nna.recipes import recipe_of
-from .intkernels import KERNELS, TABLED, Conv, Fused, Stage, Table, bits, code_of
+from ...nna.program import Program
+from .filters import Conv
+from .fused import staged
+from .kernel import code_of
 from .rounding import codes_of, reals_of
 
 Values: TypeAlias = dict[str, Tensor]
@@ -40,7 +39,7 @@ class Engine:
 
     def __init__(self, program: Program, bound: Sequence[str]) -> None:
         self.program = program
-        self.stages = fused(program, [_stage(program, op) for op in program.ops])
+        self.stages = staged(program)
         self.constants = {
             name: torch.from_numpy(tensor.data.astype("int32"))
             for name, tensor in program.tensors.items()
@@ -79,47 +78,6 @@ class Engine:
                 codes = [x, *(values[name] for name in stage.inputs[1:])]
                 found = stage.kernel.by_weight(grad, codes)
                 add(grads, zip(stage.inputs[1:], found, strict=True))
-
-
-def _stage(program: Program, op: Op) -> Stage:
-    tensors, output = program.of(op)
-    site = Site(op.kind, tensors, output, recipe_of(program, op), op.options)
-    return Stage(op.output, op.inputs, KERNELS[op.kind](site))
-
-
-def fused(program: Program, stages: Sequence[Stage]) -> list[Stage]:
-    """The stages that are needed, those that are tables of few bits together as one each."""
-    made: dict[str, tuple[tuple[str, ...], list[Stage]]] = {}
-    for stage in stages:
-        if isinstance(stage.kernel, Table):
-            made[stage.output] = _joined(program, stage, made)
-    needed = {*program.outputs, *program.states.values()}
-    kept = []
-    for stage in reversed(stages):
-        if stage.output in needed:
-            roots, region = made.get(stage.output, (stage.inputs, []))
-            if len(region) > 1:
-                tensors = [program.tensors[name] for name in roots]
-                stage = Stage(stage.output, roots, Fused(tensors, roots, region))
-            needed |= {*stage.inputs}
-            kept.append(stage)
-    return kept[::-1]
-
-
-def _joined(
-    program: Program, stage: Stage, made: Mapping[str, tuple[tuple[str, ...], list[Stage]]]
-) -> tuple[tuple[str, ...], list[Stage]]:
-    """What a table reads in the end, and all stages on the way, as far as the bits allow."""
-    for opened in product((True, False), repeat=len(stage.inputs)):
-        parts = [
-            made[name] if is_open and name in made else ((name,), [])
-            for name, is_open in zip(stage.inputs, opened, strict=True)
-        ]
-        roots = tuple(dict.fromkeys(root for found, _ in parts for root in found))
-        if bits(program.tensors[root] for root in roots) <= TABLED:
-            before = {one.output: one for _, region in parts for one in region}
-            return roots, [*before.values(), stage]
-    raise AssertionError(stage.output)
 
 
 def add(grads: dict[str, Tensor], found: Any) -> None:

@@ -10,28 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...compiler.graph import Node
-from ...compiler.types import Type
-from ..nna.fixed import divide_by_power, doubling_high
-from ..nna.formats import PROBABILITY, Code, beta_of, floor_of
-from ..nna.kernels import Site
-from ..nna.program import Tensor as Format
-from ..nna.recipes import RECIPES, Scaled, Softmax
-from ..nna.softmax import (
-    SUM_BITS,
-    exponential,
-    half_reciprocal,
-    scaled_differences,
-    zeros_in_front,
-)
-from .attention import in_heads
-from .intkernels import KERNELS, Kernel, looked_up
-from .intleaves import Ranges
+from ....compiler.graph import Node
+from ....compiler.types import Type
+from ...nna.formats import PROBABILITY, Code, beta_of
+from ...nna.kernels import Site
+from ...nna.recipes import RECIPES, Scaled
+from ..attention import in_heads
+from .kernel import Kernel
+from .kernels import KERNELS
+from .leaves import Ranges
 from .rounding import Rescaler, codes_of, reals_of
+from .softmax import SoftmaxTables, as_tensor
 
 
 class IntegerAttention(nn.Module):
@@ -108,55 +100,15 @@ class Recipes:
         )
 
 
-def _format(code: Code) -> Format:
-    return Format("", (1, 1, 1, 1), code.dtype, code.scale, code.zero)
-
-
 def _product(first: Code, second: Code, out: Code) -> Rescaler:
-    recipe = RECIPES["matmul"]([_format(first), _format(second)], _format(out), {})
+    recipe = RECIPES["matmul"]([as_tensor(first), as_tensor(second)], as_tensor(out), {})
     return Rescaler(cast("Scaled", recipe).by)
 
 
 def _kernel(kind: str, ins: list[Code], out: Code) -> Kernel:
-    formats = [_format(code) for code in ins]
-    recipe = RECIPES[kind](formats, _format(out), {})
-    return KERNELS[kind](Site(kind, formats, _format(out), recipe, {}))
-
-
-@dataclass(frozen=True)
-class SoftmaxTables:
-    """`backends/nna/softmax.py` for differences from 0 down to -255: powers, and powers as they
-    enter the sum; what is nearer than `least` to nothing is nothing."""
-
-    powers: Tensor
-    summands: Tensor
-    floor: int
-
-    @staticmethod
-    def of(scores: Code, beta: float) -> SoftmaxTables:
-        recipe = RECIPES["softmax"]([_format(scores)], _format(PROBABILITY), {"beta": beta})
-        by = cast("Softmax", recipe)
-        difference = np.arange(-255, 1)
-        powers = exponential(scaled_differences(difference, by.by))
-        powers = np.where(difference >= by.least, powers, 0)
-        summands = divide_by_power(powers, SUM_BITS)
-        return SoftmaxTables(
-            torch.from_numpy(powers), torch.from_numpy(summands), floor_of(scores, beta)
-        )
-
-    def __call__(self, scores: Tensor, seen: Tensor) -> Tensor:
-        """Codes of probabilities of int32 codes over the last axis; nothing where not `seen`."""
-        raised = scores.clamp(min=self.floor).masked_fill(~seen, -128)
-        place = raised - raised.amax(-1, keepdim=True) + 255
-        powers = looked_up(self.powers, place) * seen
-        total = (looked_up(self.summands, place) * seen).sum(-1, keepdim=True)
-        rows = total.clamp(min=1).cpu().numpy()
-        over = zeros_in_front(rows)
-        reciprocal = half_reciprocal((rows << over) - (1 << 31))
-        exponent = torch.from_numpy((SUM_BITS - over) + 31 - 8).to(scores.device)
-        product = doubling_high(powers, torch.from_numpy(reciprocal).to(scores.device))
-        codes: Tensor = divide_by_power(product, exponent) - 128
-        return codes.clamp(-128, 127).to(torch.int32)
+    formats = [as_tensor(code) for code in ins]
+    recipe = RECIPES[kind](formats, as_tensor(out), {})
+    return KERNELS[kind](Site(kind, formats, as_tensor(out), recipe, {}))
 
 
 class _Attended(torch.autograd.Function):

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..nna.fixed import Rescale
-from ..nna.formats import Code
-from ..nna.program import LIMITS
+from ...nna.fixed import Rescale
+from ...nna.formats import Code
+from ...nna.program import LIMITS
 
 
 def codes_of(x: Tensor, code: Code) -> Tensor:

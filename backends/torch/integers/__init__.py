@@ -1,0 +1,1 @@
+"""The accelerator's integers in PyTorch, with gradients to train by."""
