@@ -155,14 +155,14 @@ def with_numbers(recogniser: Recogniser, bits: int, numbers: Mapping[str, Array]
 
 def _narrow(recogniser: Recogniser, bits: int) -> tuple[Facts, Mapping[str, Array]]:
     """The graph as the accelerator has it; what passes have noted in training stays so."""
-    weights: Weights | None = _weights(recogniser.lowered)
-    graph, weights = FoldNorm("batchnorm").run(recogniser.facts.graph, weights)
-    assert weights is not None
-    whole, _ = Substitute().run(graph, None)
-    whole, _ = Quantize(weights=bits).run(whole, None)
-    return Facts(
-        whole.rewrite(node.with_attrs(**graph[node.path].attrs) for node in whole)
-    ), weights
+    graph, weights = recogniser.facts.graph, _weights(recogniser.lowered)
+    folded: Weights | None = weights
+    for each in (FoldNorm("batchnorm"), Substitute()):
+        graph, folded = each.run(graph, folded)
+    assert folded is not None
+    whole, _ = Quantize(weights=bits).run(graph, None)
+    noted = whole.rewrite(node.with_attrs(**graph[node.path].attrs) for node in whole)
+    return Facts(noted), folded
 
 
 def for_machines(parts: Mapping[str, bytes], names: Iterable[str]) -> dict[str, bytes]:
