@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import prod
+from math import isnan, prod
 
 import torch
 from torch import Tensor, nn
 
+from ....compiler.diagnostics import AsrcError, diagnostic
 from ....compiler.facts import Facts
 from ....compiler.facts.numbers import MOVED, SOURCES, quantisers
 from ....compiler.graph import Graph, Node
@@ -38,7 +39,7 @@ def carry(module: nn.Module, node: Node, out: Type) -> nn.Module:
     """The module with the buffers of a quantised value, none of them known yet."""
     for name, shape in quantisers(node, out).items():
         if not hasattr(module, name) or getattr(module, name) is None:
-            module.register_buffer(name, torch.zeros(shape))
+            module.register_buffer(name, torch.full(shape, torch.nan))
     return module
 
 
@@ -57,7 +58,12 @@ class Ranges:
         return within_one(node, width, lambda name: self._range(node.path, name))
 
     def _range(self, path: str, name: str) -> Range:
-        return Range(*getattr(self.leaves[path], name).tolist())
+        low, high = getattr(self.leaves[path], name).tolist()
+        if isnan(low):
+            message = f"nothing has said yet which numbers `{path}` takes"
+            help = "`asrc train --from` a float model, or `asrc compile --calibrate`, takes ranges"
+            raise AsrcError(diagnostic("E0705", message, self.graph[path].span, help=help))
+        return Range(low, high)
 
     def versions(self, paths: Sequence[str]) -> tuple[int, ...]:
         """Numbers that change when a buffer behind these values does."""

@@ -22,12 +22,14 @@ from asrc.backends.nna.recipes import RECIPES
 from asrc.backends.nna.transducer import compile_transducer
 from asrc.backends.torch import loops
 from asrc.backends.torch.contract import run_contract
+from asrc.backends.torch.initialise import initialise
 from asrc.backends.torch.integers.kernels import KERNELS
 from asrc.backends.torch.integers.program import Call, Engine, once
 from asrc.backends.torch.integers.rounding import Rescaler, rounded, weight_codes
 from asrc.backends.torch.lowered import Lowered
 from asrc.backends.torch.trial import Trial
 from asrc.backends.torch.weights import load_weights
+from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts
 from asrc.compiler.placement import SUBSTITUTES
 from asrc.passes.quantize import Quantize
@@ -206,3 +208,20 @@ def test_float_operators_at_the_numbers_of_a_format() -> None:
     codes = found / step
     assert torch.allclose(codes, codes.round(), atol=1e-3)
     assert 0 < (found - exact).abs().max() < 12 * step
+
+
+def test_ranges_that_nobody_took() -> None:
+    found, _ = models.quantised("lstm")
+    with pytest.raises(AsrcError, match="which numbers") as error:
+        Lowered(found)(heard(1))
+    assert error.value.diagnostics[0].code == "E0705"
+
+
+def test_first_values_have_ranges() -> None:
+    """So that a quantised model can be verified before it is trained, and says something."""
+    found, _ = models.quantised("attention")
+    made = Lowered(found)
+    initialise(made, seed=3)
+    joint = made.eval()(heard(1))["joint"]
+    assert torch.isfinite(joint).all()
+    assert joint.std() > 0.01
