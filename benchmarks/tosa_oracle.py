@@ -11,67 +11,16 @@ Every output and state is compared with the executor's.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from asrc.backends.nna.executor import Executor
 from asrc.backends.nna.golden import random_inputs
-from asrc.backends.nna.program import Array, Program
 from asrc.backends.nna.tosa import tosa
+from asrc.backends.nna.tosamodel import TosaModel
 from asrc.runtime.compiled import read_compiled
-
-TARGET = "specification_version=1.0 profiles=pro_int extensions=int16,doubleround,int4 level=none"
-
-
-class Oracle:
-    """As `Executor`: a program and its states, run by the reference model."""
-
-    def __init__(self, program: Program, tools: Path, folder: Path) -> None:
-        self.program, self.tools, self.folder = program, tools, folder
-        self.states = program.at_rest()
-        (folder / "program.mlir").write_text(tosa(program))
-        packed = "retain-graph-input-output-names=true tosa-flatbuffer-filename=program.tosa"
-        self._run(
-            "tosa-opt",
-            "program.mlir",
-            f"--tosa-attach-target={TARGET}",
-            "--tosa-validate=strict-op-spec-alignment=true",
-            f"--tosa-serialize={packed}",
-            *("-o", "/dev/null"),
-        )
-
-    def _run(self, name: str, *arguments: str) -> None:
-        tool = str((self.tools / name).resolve())
-        done = subprocess.run(
-            [tool, *arguments], cwd=self.folder, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise SystemExit(f"{name}: {(done.stderr or done.stdout)[:1500]}")
-
-    def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        values = {**inputs, **self.states}
-        for n, name in enumerate(self.program.inputs):
-            np.save(self.folder / f"in{n}.npy", values[name])
-        ins, outs = range(len(self.program.inputs)), range(len(self.program.outputs))
-        self._run(
-            "tosa_reference_model",
-            *("--flatbuffer_dir", ".", "--output_dir", ".", "--tosa_file", "program.tosa"),
-            *("--ifm_name", ",".join(f"in{n}" for n in ins)),
-            *("--ifm_file", ",".join(f"in{n}.npy" for n in ins)),
-            *("--ofm_name", ",".join(f"out{n}" for n in outs)),
-            *("--ofm_file", ",".join(f"out{n}.npy" for n in outs)),
-            *("--tosa_level", "NONE"),
-        )
-        made = {
-            name: np.load(self.folder / f"out{n}.npy")
-            for n, name in enumerate(self.program.outputs)
-        }
-        self.states = {state: made[after] for state, after in self.program.states.items()}
-        return made
 
 
 def main() -> None:
@@ -91,7 +40,7 @@ def main() -> None:
             print(f"| {name} | {len(program.ops)} | not run: {error} | | |")
             continue
         with tempfile.TemporaryDirectory() as folder:
-            ours, theirs = Executor(program), Oracle(program, given.tools, Path(folder))
+            ours, theirs = Executor(program), TosaModel(program, given.tools, Path(folder))
             count = different = 0
             for _ in range(given.steps):
                 codes = random_inputs(lowered, chance)

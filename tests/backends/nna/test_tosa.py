@@ -14,7 +14,7 @@ from asrc.backends.nna.golden import random_inputs
 from asrc.backends.nna.lower import Lowered
 from asrc.backends.nna.recipes import RECIPES
 from asrc.backends.nna.tosa import ROWS, tosa
-from asrc.benchmarks.tosa_oracle import Oracle
+from asrc.backends.nna.tosamodel import TosaModel
 from asrc.tests.backends.nna import test_kernels
 from asrc.tests.backends.nna.models import programs
 
@@ -53,7 +53,7 @@ def test_operators_on_the_reference_model(kind: str, tmp_path: Path) -> None:
     assert TOOL is not None
     for n, (program, inputs) in enumerate(test_kernels.programs(kind, 3)):
         (tmp_path / str(n)).mkdir()
-        theirs = Oracle(program, Path(TOOL).parent, tmp_path / str(n)).step(inputs)
+        theirs = TosaModel(program, Path(TOOL).parent, tmp_path / str(n)).step(inputs)
         ours = Executor(program).step(inputs)
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
@@ -64,7 +64,7 @@ def test_steps_on_the_reference_model(encoder: str, tmp_path: Path) -> None:
     assert TOOL is not None
     lowered: Lowered = programs(encoder).encoder
     ours, chance = Executor(lowered.program), np.random.default_rng(2)
-    theirs = Oracle(lowered.program, Path(TOOL).parent, tmp_path)
+    theirs = TosaModel(lowered.program, Path(TOOL).parent, tmp_path)
     for _ in range(3):
         codes = random_inputs(lowered, chance)
         made, other = ours.step(codes), theirs.step(codes)
