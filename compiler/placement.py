@@ -24,7 +24,7 @@ SUBSTITUTES: Mapping[str, tuple[str, ...]] = {
     "mul": ("requantise", "mul"),
     "relu": ("requantise",),
     "slice": ("slice",),
-    "flatten": (),
+    "flatten": ("reshape", "concat"),
     "concat": ("requantise", "concat"),
     "attend": (
         *("reshape", "transpose", "matmul", "slice", "requantise", "add"),

@@ -10,6 +10,9 @@ from asrc.backends.nna.litert import LiteRt
 from asrc.backends.nna.lower import Lowered
 from asrc.backends.nna.lowering import runs
 from asrc.backends.nna.program import LIMITS, Array, quantised, real
+from asrc.backends.nna.recipes import RECIPES
+from asrc.backends.nna.rows import ROWS
+from asrc.compiler.placement import SUBSTITUTES
 from asrc.compiler.reference import evaluate
 from asrc.tests.backends.nna.models import ENCODERS, ends, facts, programs, utterance, weights
 
@@ -111,3 +114,19 @@ def test_states_are_few() -> None:
 def test_runs(places: list[int], wanted: list[tuple[int, int, int]]) -> None:
     assert runs(places) == wanted
     assert [p for first, n, by in wanted for p in range(first, first + n * by, by)] == places
+
+
+def test_every_substitute_has_a_row() -> None:
+    """What `substitute` takes is what there are rows for; who reads a flattened value flattens it."""
+    assert ROWS.keys() == SUBSTITUTES.keys() - {"flatten"}
+    assert {kind for kinds in SUBSTITUTES.values() for kind in kinds} <= RECIPES.keys()
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_values_are_made_by_the_operators_that_the_table_says(encoder: str) -> None:
+    """The operator whose output has a value's own name."""
+    graph, program = facts(encoder).graph, programs(encoder).encoder.program
+    made = {op.output: op.kind for op in program.ops if op.output in graph.nodes}
+    assert len(made) >= 3
+    for path, kind in made.items():
+        assert kind in SUBSTITUTES.get(graph[path].op, ("depthwise",)), path  # a batch norm
