@@ -32,7 +32,7 @@ def test_the_boundary_of_a_transducer() -> None:
     ("text", "named"),
     [
         ("softplus", "no `softplus`"),
-        ("dense(8, groups=2)", "it has groups"),
+        ("convf(4, kernel=3) |> convf(4, kernel=3, groups=2)", "it has groups"),
         ("exp |> softplus", "no `exp`"),
         ("convf(4, kernel=3) |> tanh |> layernorm", "it works on planes"),
     ],
@@ -50,7 +50,7 @@ def test_what_neither_side_has(text: str, named: str) -> None:
 @pytest.mark.parametrize(
     ("statements", "named"),
     [
-        ("out x[t-2..t] |> flatten |> relu", "`main.flatten` reads it"),
+        ("out x[t-2..t] |> relu", "`main.relu` reads it"),
         ("out x |> convf(4, kernel=3) |> flatten |> relu |> dense(4)", "reads it"),
     ],
 )

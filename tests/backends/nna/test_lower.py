@@ -117,7 +117,7 @@ def test_runs(places: list[int], wanted: list[tuple[int, int, int]]) -> None:
 
 
 def test_every_substitute_has_a_row() -> None:
-    """What `substitute` takes is what there are rows for; who reads a flattened value flattens it."""
+    """What `substitute` takes has a row; who reads a flattened value flattens it."""
     assert ROWS.keys() == SUBSTITUTES.keys() - {"flatten"}
     assert {kind for kinds in SUBSTITUTES.values() for kind in kinds} <= RECIPES.keys()
 
