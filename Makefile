@@ -6,6 +6,9 @@ JOBS   ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# A worker on each core; threads of their own would only wait for each other.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
 .PHONY: help demo test test-all lint bench clean
 
 help: ## list the targets
@@ -42,10 +45,10 @@ demo: $(READY) ## check, inspect, stream, hear, compile: the tour
 	@printf '\n== Next: edit a file in models/ and run `%s check` on it, or `%s new`.\n' $(BIN)/asrc $(BIN)/asrc
 
 test: lint ## lint, then every test that takes seconds
-	$(BIN)/pytest -n $(JOBS)
+	$(ONE_THREAD) $(BIN)/pytest -n $(JOBS)
 
 test-all: lint ## lint, then every test there is
-	$(BIN)/pytest -n $(JOBS) -m "long or not long"
+	$(ONE_THREAD) $(BIN)/pytest -n $(JOBS) -m "long or not long"
 
 lint: $(READY) .mypy/asrc ## ruff and mypy
 	$(BIN)/ruff check --quiet

@@ -49,9 +49,11 @@ def random_model(found: Facts, seed: int) -> tuple[Lowered, dict[str, np.ndarray
 
 @pytest.mark.parametrize(("name", "pipeline"), cases(SMALL))
 def test_a_lowered_model_is_the_reference(name: str, pipeline: str) -> None:
-    """In float64, for utterances of two lengths with NaN behind the shorter one."""
+    """In float64, for utterances of two lengths with NaN behind the shorter one; a quantised one as
+    near as few bits allow."""
     found = facts(name, pipeline)
-    lowered, weights = random_model(found, seed=1)
+    quantised = any("on" in node.attrs for node in found.graph)
+    lowered, weights = first_values(found) if quantised else random_model(found, seed=1)
     values = random_inputs(found, LENGTHS, 3, torch.float64)
     with torch.no_grad():
         made = lowered(with_nan(values))
@@ -60,7 +62,15 @@ def test_a_lowered_model_is_the_reference(name: str, pipeline: str) -> None:
         wanted = evaluate(found.graph, weights, inputs, types=found.types)
         for path in {**found.graph.outputs, **found.graph.losses}.values():
             output = made[value_name(found.graph, path)][row].numpy()
-            assert gap(output, wanted[path]) < 1e-6, path  # the mel bank is float32
+            near = 0.2 if quantised else 1e-6  # the mel bank is float32
+            assert gap(output, wanted[path]) < near, path
+
+
+def first_values(found: Facts) -> tuple[Lowered, dict[str, np.ndarray]]:
+    """Those of a training, which have ranges."""
+    lowered = Lowered(found)
+    initialise(lowered, seed=1)
+    return lowered.eval(), {n: x.detach().numpy() for n, x in lowered.tensors().items()}
 
 
 def with_nan(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
