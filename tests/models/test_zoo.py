@@ -20,6 +20,7 @@ MODELS = Path(asrc.__file__).parent / "models"
 ZOO = sorted(p.relative_to(MODELS).as_posix() for p in MODELS.glob("*.asr"))
 ZOO += sorted(p.relative_to(MODELS).as_posix() for p in MODELS.glob("small/*.asr"))
 ZOO += sorted(p.relative_to(MODELS).as_posix() for p in MODELS.glob("commands/*.asr"))
+ZOO += sorted(p.relative_to(MODELS).as_posix() for p in MODELS.glob("talkie/*.asr"))
 LIBRARY = sorted(p.relative_to(MODELS).as_posix() for p in MODELS.glob("std/*.asr"))
 
 

@@ -12,7 +12,7 @@ from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts
 
 MODELS = Path(asrc.__file__).parent / "models"
-SMALL = ("small/*.asr", "commands/*.asr")
+SMALL = ("small/*.asr", "commands/*.asr", "talkie/*.asr")
 PUBLISHED = ("*.asr",)
 
 
