@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .diagnostics import AsrcError, Diagnostic, diagnostic
 from .facts import Facts
+from .facts.numbers import VIEWS
 from .graph import Graph, Node
 from .types import Stream
 
@@ -36,9 +37,6 @@ SUBSTITUTES: Mapping[str, tuple[str, ...]] = {
 }
 """Operators that the accelerator has, and those of its own that it may take for each."""
 
-VIEWS = frozenset({"window", "stride", "delay", "ahead", "upsample", "dropout", "lattice"})
-"""Operators that only say which frames of their input are meant."""
-
 HOST: Mapping[str, str] = {
     "input": "it comes from outside",
     "logmel": "the accelerator has no spectrum; its result is quantised once, and is the input",
@@ -65,12 +63,6 @@ class Placement:
 
     graph: Graph
     host: Mapping[str, str]
-
-    @property
-    def inputs(self) -> frozenset[str]:
-        """Values of the host that the accelerator reads."""
-        mine = (node for node in self.graph if node.path not in self.host)
-        return frozenset(p for node in mine for p in node.inputs if p in self.host)
 
     def needs(self, output: str) -> list[str]:
         """What an output of the accelerator is made of by the host."""

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from ...compiler.facts import Facts
 from ...compiler.graph import Graph
+from ...compiler.placement import check_numbers
 from ...compiler.reference import index_rank
 from ...compiler.types import Static, Type, base_clock
 from .emit import Model, attach, word
@@ -53,6 +54,7 @@ class Lowered(nn.Module):
 
     def __init__(self, facts: Facts) -> None:
         super().__init__()
+        check_numbers(facts.graph, {node.path for node in facts.graph if "on" in node.attrs})
         self.register_buffer("like", torch.zeros(1), persistent=False)
         model = Model.of(facts)
         found = {part.name: lower_part(model, part) for part in split(facts.graph, facts.types)}
@@ -109,7 +111,8 @@ class Lowered(nn.Module):
 def lower(graph: Graph | Facts) -> Lowered:
     """A graph as PyTorch modules, parameters at zero: see `initialise` and `load_weights`.
 
-    Raises AsrcError for a graph that is not well-formed.
+    Raises AsrcError for a graph that is not well-formed, E0703 where `substitute` ran without
+    `quantize`.
     """
     return Lowered(graph if isinstance(graph, Facts) else Facts(graph))
 

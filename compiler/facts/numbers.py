@@ -10,9 +10,10 @@ from ..types import Type
 
 Shapes = dict[str, tuple[int, ...]]
 
-MOVED = frozenset(
-    {"window", "stride", "delay", "ahead", "upsample", "dropout", "lattice", "flatten", "slice"}
-)
+VIEWS = frozenset({"window", "stride", "delay", "ahead", "upsample", "dropout", "lattice"})
+"""Operators that only say which frames of their input are meant."""
+
+MOVED = VIEWS | {"flatten", "slice"}
 """Operators whose result has the format of its input."""
 
 FIXED = frozenset({"sigmoid", "tanh", "positions", "constant"})

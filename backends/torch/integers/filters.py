@@ -51,20 +51,13 @@ class Conv(Kernel):
     def run(self, codes: Codes) -> Tensor:
         x, weight, bias = codes
         x = x.to(self.exact)
-        if weight.shape[1:3] != (1, 1) or self.stride != (1, 1):
+        if not self.plain:
             x = self.columns(x, weight.shape[1:3]).flatten(3)
         sums = x @ weight.flatten(1).to(self.exact).T
         return self.scaled(sums, bias)
 
     def scaled(self, sums: Tensor, bias: Tensor) -> Tensor:
         return self.saturated(self.by(sums.to(torch.int64).add_(bias)))
-
-    def weights(self, codes: Codes, channel: int) -> Tensor:
-        """In real numbers, channels first: `[O, C, h, w]`."""
-        shape = [1, 1, 1, 1]
-        shape[channel] = -1
-        wide: Tensor = codes[1] * self.scales.to(codes[1].device).reshape(shape)
-        return wide.permute(0, 3, 1, 2)
 
     def back(self, grad: Tensor, codes: Codes, out: Tensor) -> Grads:
         grad = self.held(grad, out)

@@ -13,9 +13,9 @@ from ...nna.kernels import Site
 from ...nna.program import Op, Program
 from ...nna.program import Tensor as Format
 from ...nna.recipes import recipe_of
-from .kernel import Codes, Grads, Kernel, narrowed
+from .kernel import Codes, Grads, Kernel, add, narrowed
 from .kernels import KERNELS
-from .pointwise import TABLED, Table, bits, looked_up
+from .pointwise import TABLED, Table, bits, looked_up, place_of
 
 
 class Fused:
@@ -25,7 +25,8 @@ class Fused:
     """
 
     def __init__(self, roots: Sequence[Format], names: Sequence[str], stages: Sequence[Stage]):
-        grids = [torch.arange(low, high + 1, dtype=torch.int32) for low, high in limits_of(roots)]
+        self.limits = [root.limits for root in roots]
+        grids = [torch.arange(low, high + 1, dtype=torch.int32) for low, high in self.limits]
         mesh = torch.meshgrid(*grids, indexing="ij")
         values = {n: x.reshape(-1, 1, 1, 1) for n, x in zip(names, mesh, strict=True)}
         for stage in stages:
@@ -37,23 +38,14 @@ class Fused:
             if stage.output in grads:
                 codes = [values[name] for name in stage.inputs]
                 found = stage.kernel.back(grads.pop(stage.output), codes, values[stage.output])
-                for name, grad in zip(stage.inputs, found, strict=True):
-                    if grad is not None:
-                        grads[name] = grads[name] + grad if name in grads else grad
+                add(grads, zip(stage.inputs, found, strict=True))
         self.slopes = [grads[name].flatten() for name in names]
-        self.limits = limits_of(roots)
-
-    def index(self, codes: Codes) -> Tensor:
-        index = codes[0] - self.limits[0][0]
-        for x, (low, high) in zip(codes[1:], self.limits[1:], strict=True):
-            index = index * (high - low + 1) + (x - low)
-        return index
 
     def run(self, codes: Codes) -> Tensor:
-        return looked_up(self.table, self.index(codes))
+        return looked_up(self.table, place_of(codes, self.limits))
 
     def back(self, grad: Tensor, codes: Codes, out: Tensor) -> Grads:
-        index = self.index(codes)
+        index = place_of(codes, self.limits)
         slopes = (grad * looked_up(slope, index) for slope in self.slopes)
         return [narrowed(slope, x) for slope, x in zip(slopes, codes, strict=True)]
 
@@ -65,10 +57,6 @@ class Stage:
     output: str
     inputs: tuple[str, ...]
     kernel: Kernel | Fused
-
-
-def limits_of(tensors: Sequence[Format]) -> list[tuple[int, int]]:
-    return [tensor.limits for tensor in tensors]
 
 
 def staged(program: Program) -> list[Stage]:

@@ -6,7 +6,7 @@ output saturates they are zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -55,6 +55,13 @@ class Kernel:
 
     def real(self, place: int, codes: Codes) -> Tensor:
         return reals_of(codes[place], self.inputs[place])
+
+
+def add(grads: dict[str, Tensor], found: Iterable[tuple[str, Tensor | None]]) -> None:
+    """Adds up gradients by name."""
+    for name, grad in found:
+        if grad is not None:
+            grads[name] = grads[name] + grad if name in grads else grad
 
 
 def narrowed(grad: Tensor, like: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ for each of them; others are computed in 64 bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import numpy as np
@@ -40,11 +40,16 @@ class Table(Kernel):
         self.table = torch.from_numpy(EXACT[site.kind](quiet)(inputs).astype(np.int32).ravel())
 
     def run(self, codes: Codes) -> Tensor:
-        index = codes[0] - self.site.tensors[0].limits[0]
-        if len(codes) > 1:
-            low, high = self.site.tensors[1].limits
-            index = index * (high - low + 1) + (codes[1] - low)
-        return looked_up(self.table, index)
+        limits = [tensor.limits for tensor in self.site.tensors]
+        return looked_up(self.table, place_of(codes, limits))
+
+
+def place_of(codes: Codes, limits: Sequence[tuple[int, int]]) -> Tensor:
+    """Where a table of all codes has these."""
+    index = codes[0] - limits[0][0]
+    for x, (low, high) in zip(codes[1:], limits[1:], strict=True):
+        index = index * (high - low + 1) + (x - low)
+    return index
 
 
 def looked_up(table: Tensor, index: Tensor) -> Tensor:
@@ -110,7 +115,7 @@ class Function(Table):
         }[site.kind]
 
     def back(self, grad: Tensor, codes: Codes, out: Tensor) -> Grads:
-        index = codes[0] - self.site.tensors[0].limits[0]
+        index = place_of(codes, [self.site.tensors[0].limits])
         return [grad * looked_up(self.slopes, index)]
 
 

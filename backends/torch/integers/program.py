@@ -17,7 +17,7 @@ from torch import Tensor
 from ...nna.program import Program
 from .filters import Conv
 from .fused import staged
-from .kernel import code_of
+from .kernel import add, code_of
 from .rounding import codes_of, reals_of
 
 Values: TypeAlias = dict[str, Tensor]
@@ -78,13 +78,6 @@ class Engine:
                 codes = [x, *(values[name] for name in stage.inputs[1:])]
                 found = stage.kernel.by_weight(grad, codes)
                 add(grads, zip(stage.inputs[1:], found, strict=True))
-
-
-def add(grads: dict[str, Tensor], found: Any) -> None:
-    """Adds up gradients by name."""
-    for name, grad in found:
-        if grad is not None:
-            grads[name] = grads[name] + grad if name in grads else grad
 
 
 @dataclass(frozen=True)

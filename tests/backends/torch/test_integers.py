@@ -33,6 +33,7 @@ from asrc.compiler.diagnostics import AsrcError
 from asrc.compiler.facts import Facts
 from asrc.compiler.placement import SUBSTITUTES
 from asrc.passes.quantize import Quantize
+from asrc.passes.substitute import Substitute
 from asrc.tests.backends.nna import models, test_kernels
 from asrc.tests.backends.nna.models import ENCODERS, ends, utterance
 from asrc.tests.backends.nna.test_lower import stream
@@ -215,6 +216,13 @@ def test_ranges_that_nobody_took() -> None:
     with pytest.raises(AsrcError, match="which numbers") as error:
         Lowered(found)(heard(1))
     assert error.value.diagnostics[0].code == "E0705"
+
+
+def test_substitute_without_quantize_is_refused() -> None:
+    graph, _ = Substitute().run(models.facts("lstm").graph, None)
+    with pytest.raises(AsrcError) as error:
+        Lowered(Facts(graph))
+    assert {d.code for d in error.value.diagnostics} == {"E0703"}
 
 
 def test_first_values_have_ranges() -> None:
