@@ -1,9 +1,9 @@
 """Seconds to compile an encoder for the accelerator: ours, and Vela's on three machines.
 
-    python benchmarks/nna_compile.py models/rnnt.asr [--pipeline stream] [--set vocab=1024] [--bits 5]
+    python benchmarks/nna_compile.py models/rnnt.asr [--pipeline stream] [--set vocab=1024]
 
-Random weights. Ranges come from two seconds of noise, in a float run that is told apart; ours are
-the integer programs and the encoder's `.tflite` file.
+Random weights. Ranges come from two seconds of noise; that float run, and the search for codebooks,
+are told apart. Ours is from there to the integer programs and the encoder's `.tflite` file.
 """
 
 from __future__ import annotations
