@@ -130,6 +130,16 @@ PASSES: Final[dict[str, Entry]] = {
             Option("on", "selector", "the values to quantise; everything", None, positional=True),
             Option("weights", "int", "bits of a weight; below 8, a codebook a tensor", 8, low=1),
             Option("activations", "bool", "values as well as weights", True),
+            Option(
+                "per", "choice", "what has a scale in a weight", "row", choices=("row", "tensor")
+            ),
+            Option(
+                "scales",
+                "choice",
+                "whether a training moves scales and ranges",
+                "frozen",
+                choices=("frozen", "learned"),
+            ),
         ),
         keeps=frozenset({"lookahead", "rate", "shapes", "parameters"}),
     ),

@@ -4,18 +4,21 @@
 `quantize(weights=5)`                        weights of 32 values, on the grid of int8
 `quantize(encoder, weights=4)`               a part alone, or otherwise than the rest
 `quantize(weights=8, activations=false)`     weights alone
+`quantize(per=tensor)`                       one scale for a weight in place of one for each row
+`quantize(scales=learned)`                   scales and ranges that a training moves
 
 Values of the accelerator's side get a number format, and so does what they read of the host's:
 int8, but int16 for a recurrence that only adds up, such as an LSTM's cell, and for its summands.
 The numbers themselves, ranges and scales and codebooks, are buffers beside the weights; they are
-taken from real audio and frozen (`backends/nna/calibrate.py`). Codebooks are those of
-papers/s8bqat.md, A and B; training passes gradients straight through, that page's plain baseline.
+taken from real audio (`backends/nna/calibrate.py`), and stay so unless `scales=learned`. Codebooks
+are those of papers/s8bqat.md, A and B; training passes gradients straight through, that page's
+plain baseline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ..compiler.diagnostics import AsrcError, diagnostic
@@ -40,6 +43,8 @@ class Quantize:
     on: str | None = None
     weights: int = 8
     activations: bool = True
+    per: str = "row"
+    scales: str = "frozen"
 
     def __post_init__(self) -> None:
         """Raises AsrcError E0805 for bits that no codebook has."""
@@ -58,9 +63,13 @@ class Quantize:
         except AsrcError as error:
             raise OptionError("on", error) from None
         noted = self._numbers(graph, mine) if self.activations else {}
-        bits = {path: self.weights for path in mine if graph[path].op in WEIGHTED}
-        changed = (_with(node, noted.get(node.path), bits.get(node.path)) for node in graph)
-        return graph.rewrite(changed), weights
+        weighted = {path for path in mine if graph[path].op in WEIGHTED}
+        notes: dict[str, dict[str, Attr]] = {p: {"number": x} for p, x in noted.items()}
+        for path in weighted:
+            notes[path] = {**notes.get(path, {}), "weights": self.weights, "per": self.per}
+        for path in notes:
+            notes[path]["scales"] = self.scales
+        return graph.rewrite(_noted(node, notes.get(node.path, {})) for node in graph), weights
 
     def _numbers(self, graph: Graph, mine: list[str]) -> dict[str, str]:
         """The format of every value, and of what they read."""
@@ -74,11 +83,15 @@ class Quantize:
         return {path: _number(graph, path, wide) for path in every}
 
 
-def _with(node: Node, number: str | None, bits: int | None) -> Node:
-    attrs: dict[str, Attr] = {} if number is None else {"number": number}
-    if bits is not None:
-        attrs["weights"] = bits
-    return node.with_attrs(**attrs) if attrs else node
+_USUAL = {"per": "row", "scales": "frozen"}
+"""What goes without a note."""
+
+
+def _noted(node: Node, notes: Mapping[str, Attr]) -> Node:
+    noted = {**node.attrs, **notes}
+    usual = {name for name, x in _USUAL.items() if noted.get(name) == x}
+    attrs = {name: x for name, x in noted.items() if name not in usual}
+    return replace(node, attrs=attrs) if attrs != node.attrs else node
 
 
 def _number(graph: Graph, path: str, wide: frozenset[str]) -> str:

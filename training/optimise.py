@@ -23,19 +23,26 @@ def rate_at(update: int, options: Optimiser) -> float:
 class Updater:
     """The optimiser of a model's parameters, and the mean of its weights.
 
+    Buffers that a module names as `learned`, scales and ranges, are moved as well: the rate is then
+    that of their logarithm, so that it means the same for large and small ones.
+
     The mean (Polyak and Juditsky 1992, with exponential weights) covers buffers as well; early on
     its decay is smaller, so that it does not hold on to the first values.
     """
 
     def __init__(self, model: nn.Module, options: Optimiser) -> None:
         self.options = options
-        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        own = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.clipped = list(own.values())
+        self.scales = learned(model)
+        self.parameters: dict[str, Tensor] = {**own, **self.scales}
         self.model = model
-        decayed = [p for p in self.parameters.values() if p.ndim > 1]
-        others = [p for p in self.parameters.values() if p.ndim <= 1]
+        decayed = [p for p in self.clipped if p.ndim > 1]
+        others = [p for p in self.clipped if p.ndim <= 1]
         groups = [
             {"params": decayed, "weight_decay": options.decay},
             {"params": others, "weight_decay": 0.0},
+            *({"params": [x], "weight_decay": 0.0} for x in self.scales.values()),
         ]
         on_cpu = all(p.device.type == "cpu" for p in self.parameters.values())
         self.optimiser = torch.optim.AdamW(
@@ -47,15 +54,20 @@ class Updater:
         return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
 
     def gradients_are_finite(self) -> bool:
-        """Clips the gradient's norm; false where it is infinite or no number."""
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.options.clip)
-        return bool(torch.isfinite(norm))
+        """Clips the gradient's norm, that of scales aside; false where it is infinite or no
+        number."""
+        norm = nn.utils.clip_grad_norm_(self.clipped, self.options.clip)
+        grads = (x.grad for x in self.scales.values() if x.grad is not None)
+        return bool(torch.isfinite(norm)) and all(bool(torch.isfinite(g).all()) for g in grads)
 
     def apply(self, update: int) -> float:
         """One update; its learning rate."""
         rate = rate_at(update, self.options)
-        for group in self.optimiser.param_groups:
+        (*groups,) = self.optimiser.param_groups
+        for group in groups[: len(groups) - len(self.scales)]:
             group["lr"] = rate
+        for group in groups[len(groups) - len(self.scales) :]:
+            group["lr"] = rate * float(group["params"][0].detach().abs().mean())
         self.optimiser.step()
         self._note_mean(update)
         return rate
@@ -90,11 +102,20 @@ class Updater:
                 self.optimiser.state[parameter] = moved
 
 
+def learned(model: nn.Module) -> dict[str, Tensor]:
+    """Buffers that learn, by name; from now on they have gradients."""
+    return {
+        f"{path}.{name}": getattr(module, name).requires_grad_()
+        for path, module in model.named_modules()
+        for name in getattr(module, "learned", ())
+    }
+
+
 def _copy(into: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
     for name, x in into.items():
         x.copy_(given[name])
 
 
-def count(parameters: Iterable[nn.Parameter]) -> int:
+def count(parameters: Iterable[Tensor]) -> int:
     """How many numbers are trained."""
     return sum(p.numel() for p in parameters)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Processes:
             distributed.all_reduce(counts)
         return counts
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Every process gets the sum of all gradients."""
         grads = []
         for parameter in parameters:

@@ -65,7 +65,8 @@ def _of_weights(node: Node, weights: Mapping[str, Array]) -> Iterator[tuple[str,
         both = (weights[f"{node.path}.{name}"] for name in ("weight", "bias"))
         yield f"{node.path}.reach", MARGIN * np.array([np.abs(x).max() for x in both], np.float32)
     if "weights" in node.attrs:
-        scales, book = fitted(weights[f"{node.path}.weight"], cast(int, node.attrs["weights"]))
+        bits, per = cast(int, node.attrs["weights"]), str(node.attrs.get("per", "row"))
+        scales, book = fitted(weights[f"{node.path}.weight"], bits, per)
         yield f"{node.path}.scale", scales
         if book is not None:
             yield f"{node.path}.codebook", book

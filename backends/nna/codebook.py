@@ -18,15 +18,17 @@ _TURNS = 4
 """How often rows choose their scales anew for the codebook, and the codebook its values."""
 
 
-def fitted(weight: Array, bits: int) -> tuple[Array, Array | None]:
-    """A scale (float32) for each row, and the codes that there are (float32, rising), 2**bits.
+def fitted(weight: Array, bits: int, per: str = "row") -> tuple[Array, Array | None]:
+    """Scales (float32) and the codes that there are (float32, rising), 2**bits.
+
+    There is a scale for each row, or with `per` of "tensor" one.
 
     8 bits are the plain grid from -127 to 127, without a codebook. Raises ValueError for other than
     1 to 8 bits.
     """
     if not 1 <= bits <= 8:
         raise ValueError(f"weights of {bits} bits: 1 to 8 are possible")
-    rows = weight.reshape(len(weight), -1).astype(np.float64)
+    rows = weight.reshape(1 if per == "tensor" else len(weight), -1).astype(np.float64)
     if bits == 8:
         return (_largest(rows) / GRID).astype(np.float32), None
     scales, book = _with_codebook(rows, 1 << bits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,11 @@ class Filter:
         return weight, Tensor(f"{name}.bias", summed.shape, "int32", by, 0, 0, summed)
 
 
+def each_row(scales: Array, weight: Any) -> Array:
+    """A scale for each output channel, where there may be one for all."""
+    return np.broadcast_to(scales, weight.shape[:1])
+
+
 def filters(graph: Graph, weights: Mapping[str, Array]) -> dict[str, Filter]:
     """The weights of every value whose bits a pass has noted, by the path that owns them."""
     return {
@@ -44,7 +50,7 @@ def filters(graph: Graph, weights: Mapping[str, Array]) -> dict[str, Filter]:
                 weights[f"{node.path}.scale"],
                 weights.get(f"{node.path}.codebook"),
             ),
-            weights[f"{node.path}.scale"],
+            each_row(weights[f"{node.path}.scale"], weights[f"{node.path}.weight"]),
             weights.get(f"{node.path}.bias"),
         )
         for node in graph

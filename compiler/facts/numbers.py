@@ -49,11 +49,17 @@ def quantisers(node: Node, out: Type) -> Shapes:
     """Buffers of a value by what passes noted on it.
 
     range     the smallest and the largest number of the value, `[2]`
-    scale     what one step of the codes of a weight is worth, for each row of it
+    scale     what one step of the codes of a weight is worth, for each row of it or for all
     codebook  the codes that there are, rising; fewer than 8 bits have one
     reach     of a layer norm: the largest scale and shift that can be stored, `[2]`
     """
     return {**_of_value(node), **_of_weights(node, out)}
+
+
+def learned_quantisers(node: Node) -> tuple[str, ...]:
+    """Which of these a training moves, if `quantize` said so: not codebooks, nor what is within a
+    layer norm or an attention."""
+    return ("range", "scale") if node.attrs.get("scales") == "learned" else ()
 
 
 def _of_value(node: Node) -> Shapes:
@@ -69,4 +75,5 @@ def _of_weights(node: Node, out: Type) -> Shapes:
     if not isinstance(bits, int) or node.owner is not None:
         return {}
     book: Shapes = {"codebook": (1 << bits,)} if bits < 8 else {}
-    return {"scale": out.dims[:1], **book}
+    rows = (1,) if node.attrs.get("per") == "tensor" else out.dims[:1]
+    return {"scale": rows, **book}

@@ -75,12 +75,36 @@ def test_what_was_trained_is_what_ships(trained: Path, tmp_path: Path) -> None:
     assert all(torch.equal(x, x.round()) for x in books.values())
 
 
-def test_it_goes_on_to_the_same_numbers(trained: Path, tmp_path: Path) -> None:
-    tuned(trained, tmp_path / "whole", 10)
+LEARNED = "fold_norm(batchnorm), substitute(), quantize(weights=3, per=tensor, scales=learned)"
+
+
+@pytest.mark.parametrize("passes", [PASSES, LEARNED])
+def test_it_goes_on_to_the_same_numbers(trained: Path, tmp_path: Path, passes: str) -> None:
+    tuned(trained, tmp_path / "whole", 10, passes)
     shutil.copytree(tmp_path / "whole", tmp_path / "halves")
     shutil.rmtree(listed(tmp_path / "halves/checkpoints")[-1])
-    assert any("resumed at update 5" in line for line in tuned(trained, tmp_path / "halves", 10))
+    said = tuned(trained, tmp_path / "halves", 10, passes)
+    assert any("resumed at update 5" in line for line in said)
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "halves"))
+
+
+def test_scales_learn_and_ship(trained: Path, tmp_path: Path) -> None:
+    tuned(trained, tmp_path / "first", 1, LEARNED)
+    tuned(trained, tmp_path / "last", 12, LEARNED)
+    first, last = read(tmp_path / "first"), read(tmp_path / "last")
+    for kind, share in ((".scale", 0.9), (".range", 0.5)):
+        names = [name for name in first if name.endswith(kind)]
+        moved = [name for name in names if not torch.equal(first[name], last[name])]
+        assert len(moved) > share * len(names)
+    still = [n for n in first if n.endswith((".codebook", ".unit", ".variance", ".reach"))]
+    assert still
+    assert all(torch.equal(first[name], last[name]) for name in still)
+    assert {len(last[n]) for n in last if n.endswith(".scale")} == {1}
+    recogniser = read_recogniser(tmp_path / "last/best")
+    write_artefact(tmp_path / "a.asrc", compiled(recogniser, []))
+    programs = read_compiled(tmp_path / "a.asrc")
+    samples = AudioCache(recogniser.rate).read(read_manifest(trained / "data/all.jsonl")[0])
+    assert said(programs, samples) == said(recogniser, samples)
 
 
 def test_ranges_of_random_weights_mean_nothing(tmp_path: Path) -> None:

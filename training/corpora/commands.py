@@ -22,7 +22,7 @@ from .packages import Shelf
 from .recipes import RATE, Recipe, recipes
 from .sittings import SIZE, sittings
 from .takes import Take
-from .voices import DEV, TRAIN, Family
+from .voices import DEV, STRANGERS, TRAIN, Family
 
 PACKAGES = (
     "asterisk-core-sounds-en", "asterisk-core-sounds-en-g722", "saytime", "flite", "espeak-ng",
@@ -37,12 +37,16 @@ _MEAN_SITTING = 4.2
 _FLUENT = 0.3
 """The share of the hours in which whole sentences are said."""
 
+_STRANGERS = 0.2
+"""Hours of sittings of speakers that are drawn at random, for every hour of the others."""
+
 _DEV_HOURS = 0.375
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`hours` of training audio (about), the `seed`, the number of processes."""
+    """`hours` of training audio (about, and some more of drawn speakers), the `seed`, the number of
+    processes."""
 
     hours: float = 40.0
     seed: int = 0
@@ -60,7 +64,11 @@ def build(out: Path, shelf: Shelf, options: Options, report: store.Report | None
     for_dev = _recipes(min(_DEV_HOURS, options.hours), options.seed + 1, DEV, "d")
     spoken = made(out / "audio/dev", for_dev, options.jobs)
     write_manifest(out / "dev.jsonl", [*_real(out / "audio/dev-real", dev), *spoken])
-    spoken = [*_fluent(out, options, report), *_put_together(out, options, report)]
+    spoken = [
+        *_fluent(out, options, report),
+        *_put_together(out, options, report),
+        *_strangers(out, options, report),
+    ]
     write_manifest(out / "train.jsonl", spoken)
     write_licences(out, "commands", PACKAGES)
 
@@ -71,9 +79,17 @@ def _fluent(out: Path, options: Options, report: store.Report | None) -> list[Ut
 
 
 def _put_together(out: Path, options: Options, report: store.Report | None) -> list[Utterance]:
-    count = max(1, round(options.hours * (1 - _FLUENT) * 3600 / _MEAN_SITTING))
-    wanted = list(sittings(options.seed, count))
+    wanted = list(sittings(options.seed, _count(options.hours * (1 - _FLUENT))))
     return made(out / "audio/sittings", wanted, options.jobs, report, batch=SIZE)
+
+
+def _strangers(out: Path, options: Options, report: store.Report | None) -> list[Utterance]:
+    wanted = list(sittings(options.seed + 2, _count(options.hours * _STRANGERS), STRANGERS, "k"))
+    return made(out / "audio/strangers", wanted, options.jobs, report, batch=SIZE)
+
+
+def _count(hours: float) -> int:
+    return max(1, round(hours * 3600 / _MEAN_SITTING))
 
 
 def _recipes(hours: float, seed: int, families: tuple[Family, ...], prefix: str) -> list[Recipe]:

@@ -15,7 +15,7 @@ import numpy as np
 from . import treatment, voices
 from .grammar import Sentence
 from .recipes import Recipe, tempo
-from .voices import SITTING, Voice
+from .voices import SITTING, Family, Voice
 from .words import DATES, DIGITS, LETTERS, NUMBERS, PHONETIC, PROMPTS, SYMBOLS, TIMES
 
 SIZE = 64
@@ -54,16 +54,19 @@ class Sitting:
     cards: Cards
 
 
-def sittings(seed: int, count: int) -> Iterator[Recipe]:
+def sittings(
+    seed: int, count: int, families: tuple[Family, ...] = SITTING, prefix: str = "s"
+) -> Iterator[Recipe]:
     """Recipes of `count` utterances; each follows from `seed` and its place alone."""
     for place in range(count):
-        yield _utterance(_sitting(seed, place // SIZE), seed, place)
+        name = f"{prefix}-{place:05d}"
+        yield _utterance(_sitting(seed, place // SIZE, families), seed, place, name)
 
 
 @cache
-def _sitting(seed: int, number: int) -> Sitting:
+def _sitting(seed: int, number: int, families: tuple[Family, ...]) -> Sitting:
     rng = np.random.default_rng([seed, number, *b"sitting"])
-    voice = voices.drawn(rng, SITTING)
+    voice = voices.drawn(rng, families)
     part = _DEAR if voice.engine == "kokoro" else 1
     cards = {kind: _dealt(words, seed, number * most, most // part) for kind, words, most in _DECKS}
     return Sitting(voice, tempo(rng), cards)
@@ -81,8 +84,7 @@ def _shuffled(words: tuple[str, ...], seed: int, turn: int) -> tuple[str, ...]:
     return tuple(words[at] for at in order)
 
 
-def _utterance(sitting: Sitting, seed: int, place: int) -> Recipe:
-    name = f"s-{place:05d}"
+def _utterance(sitting: Sitting, seed: int, place: int, name: str) -> Recipe:
     rng = np.random.default_rng([seed, place, *name.encode()])
     said = _said(sitting.cards, place % SIZE, rng)
     return Recipe(

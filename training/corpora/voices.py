@@ -90,6 +90,11 @@ SITTING = (
 )
 """Who speaks in sittings; the dearest engine a little more often, as it says little there."""
 
+STRANGERS = (
+    Family("kokoro", 1.0, tuple(f"{n}@{'+'.join(_KOKORO)}" for n in range(1000)), (0.8, 1.12)),
+)
+"""Speakers who are nobody: no two sittings of them are alike."""
+
 DEV = (
     Family("flite", 0.40, ("kal16",), (0.9, 1.1)),
     Family("kokoro", 0.30, ("jf_nezumi",), (0.9, 1.1)),

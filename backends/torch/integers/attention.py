@@ -22,7 +22,7 @@ from ..attention import in_heads
 from .kernel import Kernel
 from .kernels import KERNELS
 from .leaves import Ranges
-from .rounding import Rescaler, codes_of, reals_of
+from .rounding import Rescaler, codes_of, range_grad, reals_of
 from .softmax import SoftmaxTables, as_tensor
 
 
@@ -53,7 +53,8 @@ class IntegerAttention(nn.Module):
         if q.shape[1] == 0 or k.shape[1] == 0:
             return q.new_zeros(q.shape)
         given = (q, k, v) if p is None else (q, k, v, p, r)
-        return _Attended.apply(self.recipes(), self.heads, seen, apart, *given)  # type: ignore[no-any-return,no-untyped-call]
+        mine = self.ranges.behind(self.node.path)
+        return _Attended.apply(self.recipes(), self.heads, seen, apart, mine, *given)  # type: ignore[no-any-return,no-untyped-call]
 
     def recipes(self) -> Recipes:
         versions = self.ranges.versions([self.node.path, *self.node.inputs])
@@ -114,7 +115,13 @@ def _kernel(kind: str, ins: list[Code], out: Code) -> Kernel:
 class _Attended(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, recipes: Recipes, heads: int, seen: Tensor, apart: Tensor | None, *given: Tensor
+        ctx: Any,
+        recipes: Recipes,
+        heads: int,
+        seen: Tensor,
+        apart: Tensor | None,
+        mine: Tensor,
+        *given: Tensor,
     ) -> Tensor:
         codes = [codes_of(x, code) for x, code in zip(given, recipes.ins, strict=True)]
         q, k, v, *rest = (_centred(x, c, heads) for x, c in zip(codes, recipes.ins, strict=True))
@@ -130,19 +137,23 @@ class _Attended(torch.autograd.Function):
         shares = recipes.shares(scores, visible)
         mixed = _scaled(recipes.mixed, (shares + 128).to(v.dtype) @ v, recipes.out)
         ctx.recipes, ctx.heads = recipes, heads
-        ctx.save_for_backward(scores, visible, shares, mixed, apart, *parts, *codes)
+        ctx.save_for_backward(mine, scores, visible, shares, mixed, apart, *parts, *codes)
         ctx.parts = len(parts)
         return reals_of(mixed.transpose(-2, -3).flatten(-2), recipes.out)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         recipes: Recipes = ctx.recipes
-        scores, visible, shares, mixed, apart, *saved = ctx.saved_tensors
+        mine, scores, visible, shares, mixed, apart, *saved = ctx.saved_tensors
         parts, codes = saved[: ctx.parts], saved[ctx.parts :]
         q, k, v, *rest = (
             in_heads(reals_of(x, c), ctx.heads) for x, c in zip(codes, recipes.ins, strict=True)
         )
-        back = _held(in_heads(grad, ctx.heads), mixed)
+        back, by_range = in_heads(grad, ctx.heads), None
+        if ctx.needs_input_grad[4]:
+            low, high = ((back * (mixed == limit)).sum() for limit in (-128, 127))
+            by_range = range_grad(mine, recipes.out, low, high)
+        back = _held(back, mixed)
         share = reals_of(shares, PROBABILITY)
         by_share = back @ v.transpose(-1, -2)
         by_score = recipes.beta * share * (by_share - (by_share * share).sum(-1, keepdim=True))
@@ -156,7 +167,7 @@ class _Attended(torch.autograd.Function):
             every.scatter_add_(-1, apart.expand(of_position.shape), of_position)
             by_r = every.transpose(-1, -2) @ p
             grads += [every @ r, by_r.sum(0, keepdim=True) if len(r) < len(by_r) else by_r]
-        return None, None, None, None, *(x.transpose(-2, -3).flatten(-2) for x in grads)
+        return None, None, None, None, by_range, *(x.transpose(-2, -3).flatten(-2) for x in grads)
 
 
 def _centred(codes: Tensor, code: Code, heads: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,6 +15,7 @@ from ...nna.program import Tensor as Format
 from ...nna.recipes import recipe_of
 from .kernel import Codes, Grads, Kernel, add, narrowed
 from .kernels import KERNELS
+from .learning import names_of_ends
 from .pointwise import TABLED, Table, bits, looked_up, place_of
 
 
@@ -24,7 +25,13 @@ class Fused:
     Codes and slopes are what the operators themselves give for all codes there are.
     """
 
-    def __init__(self, roots: Sequence[Format], names: Sequence[str], stages: Sequence[Stage]):
+    def __init__(
+        self,
+        roots: Sequence[Format],
+        names: Sequence[str],
+        stages: Sequence[Stage],
+        ranged: Collection[str] = (),
+    ) -> None:
         self.limits = [root.limits for root in roots]
         grids = [torch.arange(low, high + 1, dtype=torch.int32) for low, high in self.limits]
         mesh = torch.meshgrid(*grids, indexing="ij")
@@ -34,12 +41,28 @@ class Fused:
         output = stages[-1].output
         self.table = values[output].flatten()
         grads = {output: torch.ones(values[output].shape)}
+        self.edges: dict[str, tuple[Tensor, Tensor]] = {}
         for stage in reversed(stages):
             if stage.output in grads:
+                if stage.output in ranged and stage.output != output:
+                    self._note_edges(stage, grads[stage.output], values[stage.output])
                 codes = [values[name] for name in stage.inputs]
                 found = stage.kernel.back(grads.pop(stage.output), codes, values[stage.output])
                 add(grads, zip(stage.inputs, found, strict=True))
         self.slopes = [grads[name].flatten() for name in names]
+
+    def _note_edges(self, stage: Stage, slope: Tensor, codes: Tensor) -> None:
+        assert isinstance(stage.kernel, Kernel)
+        low, high = stage.kernel.limits
+        edges = [(slope * (codes == edge)).flatten() for edge in (low, high)]
+        self.edges[stage.output] = edges[0], edges[1]
+
+    def ends(self, grad: Tensor, codes: Codes) -> Iterable[tuple[str, Tensor]]:
+        """Gradients of the ends of ranges within; see `learning.ends`."""
+        for name, edges in self.edges.items():
+            index = place_of(codes, self.limits)
+            found = ((grad * looked_up(edge, index)).sum() for edge in edges)
+            yield from zip(names_of_ends(name), found, strict=True)
 
     def run(self, codes: Codes) -> Tensor:
         return looked_up(self.table, place_of(codes, self.limits))
@@ -59,9 +82,9 @@ class Stage:
     kernel: Kernel | Fused
 
 
-def staged(program: Program) -> list[Stage]:
-    """A program's operators, those that can be fused."""
-    return fused(program, [_stage(program, op) for op in program.ops])
+def staged(program: Program, ranged: Collection[str] = ()) -> list[Stage]:
+    """A program's operators, those fused that can be; the ranges of some tensors learn."""
+    return fused(program, [_stage(program, op) for op in program.ops], ranged)
 
 
 def _stage(program: Program, op: Op) -> Stage:
@@ -70,7 +93,7 @@ def _stage(program: Program, op: Op) -> Stage:
     return Stage(op.output, op.inputs, KERNELS[op.kind](site))
 
 
-def fused(program: Program, stages: Sequence[Stage]) -> list[Stage]:
+def fused(program: Program, stages: Sequence[Stage], ranged: Collection[str] = ()) -> list[Stage]:
     """The stages that are needed, those that are tables of few bits together as one each."""
     made: dict[str, tuple[tuple[str, ...], list[Stage]]] = {}
     for stage in stages:
@@ -83,7 +106,7 @@ def fused(program: Program, stages: Sequence[Stage]) -> list[Stage]:
             roots, region = made.get(stage.output, (stage.inputs, []))
             if len(region) > 1:
                 tensors = [program.tensors[name] for name in roots]
-                stage = Stage(stage.output, roots, Fused(tensors, roots, region))
+                stage = Stage(stage.output, roots, Fused(tensors, roots, region, ranged))
             needed |= {*stage.inputs}
             kept.append(stage)
     return kept[::-1]

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from ....compiler.diagnostics import AsrcError, diagnostic
 from ....compiler.facts import Facts
-from ....compiler.facts.numbers import MOVED, SOURCES, quantisers
+from ....compiler.facts.numbers import MOVED, SOURCES, learned_quantisers, quantisers
 from ....compiler.graph import Graph, Node
 from ....compiler.types import Stream, Type
 from ...nna.formats import Code, Range, code_of, within_one
 from ...nna.lower import Numbers, lower
 from ...nna.lowering import Timeline
+from .learning import Learned, learned_range, learns
 from .parameters import called, parameters_of, traced
 from .program import Call, once
 from .rounding import rounded
@@ -36,10 +37,15 @@ class Quantised(nn.Module):
 
 
 def carry(module: nn.Module, node: Node, out: Type) -> nn.Module:
-    """The module with the buffers of a quantised value, none of them known yet."""
-    for name, shape in quantisers(node, out).items():
+    """The module with the buffers of a quantised value, none of them known yet.
+
+    It names those that a training moves, as `learned`.
+    """
+    shapes = quantisers(node, out)
+    for name, shape in shapes.items():
         if not hasattr(module, name) or getattr(module, name) is None:
             module.register_buffer(name, torch.full(shape, torch.nan))
+    module.learned = [name for name in learned_quantisers(node) if name in shapes]  # type: ignore[assignment]
     return module
 
 
@@ -56,6 +62,20 @@ class Ranges:
     def within(self, node: Node, width: int) -> dict[str, Code]:
         """Of what is within a layer norm or an attention."""
         return within_one(node, width, lambda name: self._range(node.path, name))
+
+    def behind(self, path: str) -> Tensor:
+        """The range that a value's format comes from."""
+        leaf = self.leaves.get(self._source(path))
+        found = getattr(leaf, "range", None)
+        return found if isinstance(found, Tensor) else torch.zeros(2)
+
+    def learned(self, tensors: Mapping[str, str]) -> list[Learned]:
+        """Ranges that learn, of values with the tensors that a program has for them."""
+        return [
+            learned_range(name, self.leaves[path].range, self.of(path))  # type: ignore[arg-type]
+            for path, name in tensors.items()
+            if learns(self.leaves.get(path), "range")
+        ]
 
     def _range(self, path: str, name: str) -> Range:
         low, high = getattr(self.leaves[path], name).tolist()
@@ -86,7 +106,7 @@ class Rounding(nn.Module):
         self.path = path
 
     def forward(self, x: Tensor) -> Tensor:
-        return rounded(x, self.ranges.of(self.path))
+        return rounded(x, self.ranges.of(self.path), self.ranges.behind(self.path))
 
 
 # --- one value ---
@@ -142,7 +162,8 @@ class Integer(nn.Module):
         timeline = Timeline(frames, dict.fromkeys(frames, 1), {})
         inputs = [f"in{n}" for n in range(len(taps))]
         made = lower(Facts(graph), timeline, numbers, inputs, ["n"], node.path)
-        return called(made.program, "n", node, module, [made.made["n"]])
+        learned = ranges.learned({node.path: made.made["n"]})
+        return called(made.program, "n", node, module, [made.made["n"]], learned)
 
 
 def alone(node: Node, kinds: Sequence[Type]) -> Graph:

@@ -15,8 +15,9 @@ from ...nna.lower import Numbers, lower
 from ...nna.lowering import Timeline
 from ..match import LstmBody
 from .leaves import CLOCK, Ranges, in_steps, windowed
-from .parameters import filter_bound, parameters_of, traced
-from .program import Call, Engine, steps
+from .parameters import filter_bound, parameters_of, scales, traced
+from .parameters import made as complete
+from .program import Call, steps
 
 
 class IntegerLstm(nn.Module):
@@ -89,8 +90,10 @@ class IntegerLstm(nn.Module):
             for path in self.weighted
             for one in filter_bound(made.program, path, ranges.leaves[path])
         ]
-        engine = Engine(made.program, [one.name for one in bound])
-        return Call(engine, bound, [made.made[body.h]])
+        learned = ranges.learned({p: p for p in self.members if p in made.program.tensors})
+        for path in self.weighted:
+            learned += scales(path, ranges.leaves[path], bound)
+        return complete(made.program, bound, [made.made[body.h]], learned)
 
     def _graph(self) -> tuple[Graph, dict[str, str]]:
         """The recurrence alone, and the input that stands for each value from outside."""

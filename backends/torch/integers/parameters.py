@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ....compiler.graph import Node
-from ...nna.filters import Filter
+from ...nna.filters import Filter, each_row
 from ...nna.formats import reaching
 from ...nna.program import Program
+from .learning import Learned, learned_scale, learns
 from .program import Bound, Call, Engine
 from .rounding import codes_of, weight_codes
 
@@ -35,19 +36,34 @@ def traced(path: str, node: Node, module: Any) -> tuple[dict[str, Any], dict[str
     if "weights" not in node.attrs:
         return {}, {}
     places = np.arange(module.weight.numel()).reshape(module.weight.shape)
-    return {}, {path: Filter(places, module.scale.numpy(force=True))}
+    return {}, {path: Filter(places, each_row(module.scale.numpy(force=True), module.weight))}
 
 
 def called(
-    program: Program, path: str, node: Node, module: nn.Module | None, outputs: Sequence[str]
+    program: Program,
+    path: str,
+    node: Node,
+    module: nn.Module | None,
+    outputs: Sequence[str],
+    learned: Sequence[Learned],
 ) -> Call:
-    """A program with the constants that a module's parameters give."""
+    """A program with the constants that a module's parameters give; ranges in it may learn."""
     bound: list[Bound] = []
     if node.op == "layernorm":
         bound = [_row_bound(f"{path}.{n}", module, p) for p, n in enumerate(("weight", "bias"))]
     elif "weights" in node.attrs:
         bound = list(filter_bound(program, path, module))
-    return Call(Engine(program, [one.name for one in bound]), bound, outputs)
+        learned = [*learned, *scales(path, module, bound)]
+    return made(program, bound, outputs, learned)
+
+
+def made(
+    program: Program, bound: Sequence[Bound], outputs: Sequence[str], learned: Sequence[Learned]
+) -> Call:
+    """What a function of autograd needs."""
+    ranged = {one.tensor for one in learned if one.tensor}
+    engine = Engine(program, [one.name for one in bound], ranged)
+    return Call(engine, bound, outputs, learned)
 
 
 def _row_bound(name: str, module: Any, place: int) -> Bound:
@@ -83,6 +99,13 @@ def filter_bound(program: Program, path: str, module: Any) -> Iterator[Bound]:
     by = torch.tensor(summed.scales, dtype=torch.float64)
     if module.bias is not None:
         yield Bound(summed.name, lambda bias: _summed(bias, by), lambda grad: grad)
+
+
+def scales(path: str, module: Any, bound: Sequence[Bound]) -> Iterator[Learned]:
+    """Those of a filter's weight, where they learn."""
+    if learns(module, "scale"):
+        (weight,) = (one for one in bound if one.name == f"{path}.weight")
+        yield learned_scale(weight.name, module, weight.grad)
 
 
 def _summed(bias: Tensor, by: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ back-propagation in time over the codes that were kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor
 
 from ...nna.program import Program
 from .filters import Conv
-from .fused import staged
+from .fused import Fused, Stage, staged
 from .kernel import add, code_of
+from .learning import Learned, ends
 from .rounding import codes_of, reals_of
 
 Values: TypeAlias = dict[str, Tensor]
@@ -35,11 +37,17 @@ class Bound:
 
 
 class Engine:
-    """A program whose `bound` constants are given anew each time; the others are its own."""
+    """A program whose `bound` constants are given anew each time; the others are its own.
 
-    def __init__(self, program: Program, bound: Sequence[str]) -> None:
+    The ranges of `ranged` tensors learn.
+    """
+
+    def __init__(
+        self, program: Program, bound: Sequence[str], ranged: Collection[str] = ()
+    ) -> None:
         self.program = program
-        self.stages = staged(program)
+        self.ranged = frozenset(ranged)
+        self.stages = staged(program, self.ranged)
         self.constants = {
             name: torch.from_numpy(tensor.data.astype("int32"))
             for name, tensor in program.tensors.items()
@@ -63,12 +71,23 @@ class Engine:
             if grad is None:
                 continue
             codes, out = [values[name] for name in stage.inputs], values[stage.output]
+            add(grads, self._ends(stage, grad, codes, out))
             if later is not None and isinstance(kernel, Conv):
                 grad = kernel.held(grad, out)
                 later.setdefault(stage.output, []).append((grad, codes[0]))
                 add(grads, [(stage.inputs[0], kernel.by_input(grad, codes))])
             else:
                 add(grads, zip(stage.inputs, kernel.back(grad, codes, out), strict=True))
+
+    def _ends(
+        self, stage: Stage, grad: Tensor, codes: Sequence[Tensor], out: Tensor
+    ) -> Iterable[tuple[str, Tensor]]:
+        """Gradients of the ends of ranges that learn, of what is within the stage as well."""
+        if isinstance(stage.kernel, Fused):
+            yield from stage.kernel.ends(grad, codes)
+        if stage.output in self.ranged:
+            limits = self.program.tensors[stage.output].limits
+            yield from ends(stage.output, grad, out, limits)
 
     def settle(self, values: Values, grads: dict[str, Tensor], later: Later) -> None:
         """Gradients of weights, of all steps at once."""
@@ -87,11 +106,18 @@ class Call:
     engine: Engine
     bound: Sequence[Bound]
     outputs: Sequence[str]
+    learned: Sequence[Learned] = ()
+
+    @cached_property
+    def summed(self) -> list[str]:
+        """What is added up over steps."""
+        ends = (name for one in self.learned for name in one.names)
+        return [*(one.name for one in self.bound), *ends]
 
 
 def once(call: Call, inputs: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Outputs of one pass: `[N, H, W, C]` real numbers from such, and from parameters."""
-    return _Once.apply(call, *inputs, *params)  # type: ignore[no-any-return,no-untyped-call]
+    return _Once.apply(call, *inputs, *params, *(one.value for one in call.learned))  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _Once(torch.autograd.Function):
@@ -99,7 +125,7 @@ class _Once(torch.autograd.Function):
     def forward(ctx: Any, call: Call, *given: Tensor) -> tuple[Tensor, ...]:
         engine = call.engine
         count = len(engine.inputs)
-        values = start(call, given[count:], given[0])
+        values = start(call, given[count : count + len(call.bound)], given[0])
         for name, x in zip(engine.inputs, given[:count], strict=True):
             values[name] = codes_of(x, engine.formats[name])
         engine.run(values)
@@ -133,8 +159,9 @@ def start(call: Call, params: Sequence[Tensor], like: Tensor) -> Values:
 
 
 def by_params(call: Call, found: Mapping[str, Tensor]) -> list[Tensor | None]:
-    """Gradients of the parameters."""
-    return [one.grad(found[one.name]) if one.name in found else None for one in call.bound]
+    """Gradients of the parameters, then of what learns beside them."""
+    bound = (one.grad(found[one.name]) if one.name in found else None for one in call.bound)
+    return [*bound, *(one.grad(found) for one in call.learned)]
 
 
 def steps(
@@ -144,23 +171,24 @@ def steps(
 
     States are `[N, H, W, C]`, in the order of the program's.
     """
-    return _Steps.apply(call, len(inputs), *inputs, *states, *params)  # type: ignore[no-any-return,no-untyped-call]
+    given = (*inputs, *states, *params, *(one.value for one in call.learned))
+    return _Steps.apply(call, len(inputs), *given)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _Steps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, count: int, *given: Tensor) -> tuple[Tensor, ...]:
         engine, states = call.engine, list(call.engine.program.states)
-        ends = count, count + len(states)
+        parts = count, count + len(states)
         inputs = [
             codes_of(x, engine.formats[name])
-            for name, x in zip(engine.inputs, given[: ends[0]], strict=True)
+            for name, x in zip(engine.inputs, given[: parts[0]], strict=True)
         ]
         held = {
             name: codes_of(x, engine.formats[name])
-            for name, x in zip(states, given[ends[0] : ends[1]], strict=True)
+            for name, x in zip(states, given[parts[0] : parts[1]], strict=True)
         }
-        constants = start(call, given[ends[1] :], given[0])
+        constants = start(call, given[parts[1] : parts[1] + len(call.bound)], given[0])
         kept = []
         for frame in zip(*(x.unbind(1) for x in inputs), strict=True):
             values = {**constants, **held, **dict(zip(engine.inputs, frame, strict=True))}
@@ -189,7 +217,7 @@ class _Steps(torch.autograd.Function):
             add(found, ((after, late[name]) for name, after in program.states.items()))
             engine.back({**ctx.constants, **ctx.kept[t]}, found, later)
             late = {name: found[name] for name in program.states}
-            add(total, ((one.name, found.get(one.name)) for one in call.bound))
+            add(total, ((name, found.get(name)) for name in call.summed))
             for place, name in enumerate(engine.inputs):
                 by_input[place].append(found[name])
         engine.settle(ctx.constants, total, later)

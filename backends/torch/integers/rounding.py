@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...nna.codebook import GRID
 from ...nna.fixed import Rescale
 from ...nna.formats import Code
 from ...nna.program import LIMITS
@@ -65,41 +66,80 @@ def _at(value: Tensor | int, device: torch.device) -> Any:
     return value if isinstance(value, int) else value.to(device)
 
 
-def rounded(x: Tensor, code: Code) -> Tensor:
-    """The numbers of a format that are nearest."""
-    return _Rounded.apply(x, code)  # type: ignore[no-any-return,no-untyped-call]
+def rounded(x: Tensor, code: Code, range: Tensor) -> Tensor:
+    """The numbers of a format that are nearest; `range` is where the format comes from."""
+    return _Rounded.apply(x, code, range)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _Rounded(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, code: Code) -> Tensor:
+    def forward(ctx: Any, x: Tensor, code: Code, range: Tensor) -> Tensor:
         low, high = ((limit - code.zero) * code.scale for limit in LIMITS[code.dtype])
-        ctx.save_for_backward((x >= low) & (x <= high))
+        ctx.code = code
+        ctx.save_for_backward(x < low, x > high, range)
         return reals_of(codes_of(x, code), code)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (inside,) = ctx.saved_tensors
-        return grad * inside, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        below, above, range = ctx.saved_tensors
+        by_range = None
+        if ctx.needs_input_grad[2]:
+            by_range = range_grad(range, ctx.code, (grad * below).sum(), (grad * above).sum())
+        return grad * ~(below | above), None, by_range
+
+
+def range_grad(range: Tensor, code: Code, low: Tensor, high: Tensor) -> Tensor:
+    """`[2]` from the gradients of saturated values, below and above: an end is what such a code
+    stands for (Choi et al. 2018, "PACT", equation 3). What is inside moves by less than half a
+    step and is left out. Where zero is code 0, the end that is further from it gives both.
+    """
+    if code.dtype == "int8":
+        return torch.stack([low, high]).to(range.dtype)
+    further = range.detach().abs().argmax()
+    found = torch.zeros_like(range)
+    found[further] = (high - low) * range.detach()[further].sign()
+    return found
 
 
 def weight_codes(weight: Tensor, scale: Tensor, book: Tensor | None) -> Tensor:
-    """Codes of weights (float32), for each the nearest there is; `scale` has one a row.
+    """Codes of weights (float32), for each the nearest there is; `scale` has one, or one a row.
 
     The same numbers as `backends/nna/codebook.py: snapped`.
     """
     values = weight / _wide(scale, weight)
     if book is None:
-        return values.round().clamp(-127, 127)
+        return values.round().clamp(-GRID, GRID)
     return book[torch.bucketize(values, (book[1:] + book[:-1]) / 2)]
 
 
 def snapped(weight: Tensor, scale: Tensor, book: Tensor | None) -> Tensor:
     """Weights at the values of their codes; the gradient goes straight through."""
-    with torch.no_grad():
-        moved = weight_codes(weight, scale, book) * _wide(scale, weight) - weight
-    return weight + moved
+    return _Snapped.apply(weight, scale, book)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _Snapped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, scale: Tensor, book: Tensor | None) -> Tensor:
+        ctx.save_for_backward(weight, scale, book)
+        return weight_codes(weight, scale, book) * _wide(scale, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        by_scale = scale_grad(grad, *ctx.saved_tensors) if ctx.needs_input_grad[1] else None
+        return grad, by_scale, None
+
+
+def scale_grad(grad: Tensor, weight: Tensor, scale: Tensor, book: Tensor | None) -> Tensor:
+    """Of scales, by how much rounded weights change with them, rounding taken as the identity
+    (Esser et al. 2020, "Learned step size quantization", equation 3). What is less than half a
+    step beyond the last code counts as rounded to it, not as saturated: the largest weight of a
+    row is at the last code, and would be one or the other by a rounding of float32."""
+    values = weight.detach() / _wide(scale, weight)
+    low, high = (-GRID, GRID) if book is None else (book[0], book[-1])
+    codes = weight_codes(weight.detach(), scale, book)
+    each = grad * (codes - values * ((values > low - 0.5) & (values < high + 0.5)))
+    return each.reshape(len(scale), -1).sum(1)
 
 
 def _wide(scale: Tensor, weight: Tensor) -> Tensor:
-    return scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    return scale.detach().reshape(-1, *(1,) * (weight.ndim - 1))

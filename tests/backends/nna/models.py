@@ -135,12 +135,17 @@ def programs(encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)") ->
 
 @cache
 def quantised(
-    encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)", bits: int = 8
+    encoder: str,
+    predictor: str = "LstmPredictor(12, 16, width=8)",
+    bits: int = 8,
+    per: str = "row",
+    scales: str = "frozen",
 ) -> tuple[Facts, Mapping[str, Array]]:
     """The model after `substitute` and `quantize`, its weights with ranges, scales, codebooks."""
     numbers: Weights | None = weights(encoder, predictor)
     graph = facts(encoder, predictor).graph
-    for each in (FoldNorm("batchnorm"), Substitute(), Quantize(weights=bits)):
+    narrow = Quantize(weights=bits, per=per, scales=scales)
+    for each in (FoldNorm("batchnorm"), Substitute(), narrow):
         graph, numbers = each.run(graph, numbers)
     assert numbers is not None
     found = Facts(graph)

@@ -26,6 +26,7 @@ from asrc.backends.torch.initialise import initialise
 from asrc.backends.torch.integers.kernels import KERNELS
 from asrc.backends.torch.integers.program import Call, Engine, once
 from asrc.backends.torch.integers.rounding import Rescaler, rounded, weight_codes
+from asrc.backends.torch.integers.rounding import snapped as weights_at
 from asrc.backends.torch.lowered import Lowered
 from asrc.backends.torch.trial import Trial
 from asrc.backends.torch.weights import load_weights
@@ -37,6 +38,7 @@ from asrc.passes.substitute import Substitute
 from asrc.tests.backends.nna import models, test_kernels
 from asrc.tests.backends.nna.models import ENCODERS, ends, utterance
 from asrc.tests.backends.nna.test_lower import stream
+from asrc.training.optimise import learned
 
 BITS = {"lstm": 1, "planes": 2, "ahead": 4, "gaps": 5}
 """Of weights; the others have 8."""
@@ -59,7 +61,8 @@ def heard(seed: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_training_computes_what_ships(encoder: str) -> None:
     """Encoder, predictor and joint, whole utterances against steps: no code differs."""
-    found, numbers = models.quantised(encoder, bits=BITS.get(encoder, 8))
+    per = "tensor" if encoder == "ahead" else "row"
+    found, numbers = models.quantised(encoder, bits=BITS.get(encoder, 8), per=per)
     made = compile_transducer(found, ends(found), numbers)
     open_end = made.joint.program.outputs[0]
     shown = {"features": made.features, "logits": next(iter(made.joint.made))}
@@ -95,12 +98,19 @@ def test_a_quantised_model_is_a_stream(encoder: str) -> None:
     assert findings[0].worst == 0  # not one code differs
 
 
+def learning(model: Lowered) -> Lowered:
+    """Its scales and ranges have gradients, as in a training."""
+    assert learned(model)
+    return model
+
+
 def gradients(model: Lowered, seed: int) -> dict[str, Tensor]:
     model.zero_grad()
     values = model(heard(seed))
     weights = torch.randn(values["joint"].shape, generator=torch.Generator().manual_seed(1))
     (values["joint"] * weights).sum().backward()
-    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    every = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {n: p.grad.clone() for n, p in every.items() if p.grad is not None}
 
 
 @PROJECTED
@@ -109,14 +119,15 @@ def test_a_recurrence_as_one_has_the_slopes_of_its_steps(
     encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Back-propagation by hand against autograd through every step."""
-    model = models.quantised(encoder)
-    whole = lowered(*model)
+    model = models.quantised(encoder, bits=4, scales="learned")
+    whole = learning(lowered(*model))
     monkeypatch.setattr(loops, "match_lstm", lambda graph, types, loop: None)
-    scanned = lowered(*model)
+    scanned = learning(lowered(*model))
     assert any(part.scanned for part in scanned.parts.values())
     assert not any(part.scanned for part in whole.parts.values())
     one, other = gradients(whole, 4), gradients(scanned, 4)
     assert one.keys() == other.keys()
+    assert {name.rpartition(".")[2] for name in one} >= {"range", "scale", "weight"}
     for name in one:
         assert torch.allclose(one[name], other[name], rtol=1e-3, atol=1e-5), name
 
@@ -172,7 +183,8 @@ def test_rescaling(by: list[tuple[int, int]]) -> None:
 def test_rounding_is_that_of_the_host_and_straight_through() -> None:
     code = Code("int8", 0.25, 3)
     x = torch.linspace(-60, 60, 4801).requires_grad_()
-    found = rounded(x, code)
+    ends = torch.zeros(2, requires_grad=True)
+    found = rounded(x, code, ends)
     tensor = Format("x", (4801,), "int8", 0.25, 3)
     assert np.array_equal(
         found.detach().numpy(), real(quantised(x.detach().numpy(), tensor), tensor)
@@ -181,7 +193,35 @@ def test_rounding_is_that_of_the_host_and_straight_through() -> None:
     assert x.grad is not None
     inside = (x >= (-128 - 3) / 4) & (x <= (127 - 3) / 4)
     assert torch.equal(x.grad, inside.float())
-    assert rounded(torch.tensor([float("nan")]), code).item() == 0
+    assert ends.grad is not None
+    assert ends.grad.tolist() == [(x < -131 / 4).sum(), (x > 31).sum()]
+    assert rounded(torch.tensor([float("nan")]), code, ends).item() == 0
+
+
+def test_both_ends_of_a_symmetric_range_follow_the_further_one() -> None:
+    code, ends = Code("int16", 2 / 32767), torch.tensor([-2.0, 1.0], requires_grad=True)
+    x = torch.tensor([-3.0, -2.5, 2.5, 1.5])
+    (rounded(x, code, ends) * torch.tensor([1.0, 10.0, 100.0, 1000.0])).sum().backward()
+    assert ends.grad is not None
+    assert ends.grad.tolist() == [11 - 100, 0]
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_scales_learn_by_what_they_move(bits: int) -> None:
+    """With weights beyond all codes the slope is exact."""
+    weight = np.random.default_rng(1).standard_normal((6, 50)).astype(np.float32)
+    scales, book = fitted(weight, bits)
+    beyond, slope = torch.from_numpy(9 * np.sign(weight) + weight), torch.randn(6, 50)
+    table = None if book is None else torch.from_numpy(book)
+    scale = torch.from_numpy(scales).requires_grad_()
+    (weights_at(beyond, scale, table) * slope).sum().backward()
+    assert scale.grad is not None
+    moved = weights_at(beyond, 1.5 * scale, table) - weights_at(beyond, scale, table)
+    assert torch.allclose(scale.grad, (moved * slope).sum(1) / (0.5 * scale), rtol=1e-4)
+    on_grid = weights_at(torch.from_numpy(weight), scale, table).detach()
+    scale.grad = None
+    (weights_at(on_grid, scale, table) * slope).sum().backward()
+    assert scale.grad.abs().max() < 1e-2  # nothing to round: nothing to gain
 
 
 @pytest.mark.parametrize("bits", [1, 3, 8])

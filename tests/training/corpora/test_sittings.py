@@ -6,13 +6,15 @@ from collections import Counter, defaultdict
 from itertools import islice
 
 import numpy as np
+import pytest
 
 from asrc.tests.training.corpora.voices import humming
 from asrc.training.corpora import words
+from asrc.training.corpora.engines import networks
 from asrc.training.corpora.grammar import canonical
 from asrc.training.corpora.recipes import Recipe, rendered
 from asrc.training.corpora.sittings import SIZE, sittings
-from asrc.training.corpora.voices import DEV, SITTING
+from asrc.training.corpora.voices import DEV, SITTING, STRANGERS
 
 __all__ = ["humming"]
 
@@ -64,3 +66,28 @@ def test_what_was_said_before_sounds_the_same_again(humming: None) -> None:
     some = [one for one in RECIPES[:SIZE] if len(one.scripts) > 2][:4]
     first = [rendered(one) for one in some]
     assert all(np.array_equal(a, rendered(b)) for a, b in zip(first, some, strict=True))
+
+
+def test_strangers_are_many_and_none_is_anybody() -> None:
+    found = list(sittings(2, 100 * SIZE, STRANGERS, "k"))
+    assert found[0].name == "k-00000"
+    names = {recipe.voice.name for recipe in found}
+    assert len(names) > 90
+    assert not any("nezumi" in name for name in names)  # who speaks in the development set
+    assert {recipe.voice.engine for recipe in found} == {"kokoro"}
+
+
+def test_a_stranger_is_drawn_from_speakers() -> None:
+    chance = np.random.default_rng(0)
+    styles = {name: chance.standard_normal((3, 1, 256)) for name in ("one", "two", "three")}
+    drawn = [networks._style(styles, f"{n}@one+two+three", 3) for n in range(40)]
+    assert {style.shape for style in drawn} == {(1, 256)}
+    again = networks._style(styles, "7@one+two+three", 9)  # longer than any: the last row
+    assert np.array_equal(again, drawn[7])
+    assert len({style.tobytes() for style in drawn}) == 40
+    each = np.stack([styles[name][2, 0] for name in styles])
+    for half in (slice(0, 128), slice(128, 256)):
+        fit = [np.linalg.lstsq(each[:, half].T, style[0, half], rcond=None) for style in drawn]
+        sums = [float(weights.sum()) for weights, *_ in fit]
+        assert sums == pytest.approx([1] * 40, abs=0.1)
+        assert min(float(weights.min()) for weights, *_ in fit) < -0.1  # beyond, too

@@ -1,7 +1,8 @@
 """hibari-tts and Kokoro-82M: networks that speak, run by onnxruntime on one thread.
 
 hibari turns text into phonemes for both. Kokoro's speakers are style vectors, one for each
-length of an utterance; a weighted mean of two speakers is a third.
+length of an utterance; a weighted mean of two speakers is a third. The first half of a style is
+its timbre, the second its way of speaking, so that any number of speakers can be drawn.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def say_hibari(script: str, voice: str, speed: float) -> tuple[Samples, int]:
 
 
 def say_kokoro(script: str, voice: str, speed: float) -> tuple[Samples, int]:
-    """As `say_hibari`; `voice` is a speaker or a mix: `jf_alpha`, `jf_alpha:0.3:jm_kumo`."""
+    """As `say_hibari`; `voice` is a speaker, a mix or one drawn at random from some: `jf_alpha`,
+    `jf_alpha:0.3:jm_kumo`, `17@jf_alpha+jf_tebukuro+jm_kumo`."""
     session, vocabulary, styles = _kokoro()
     phonemes = " ".join(_hibari().phonemize(respelled(script, _LINKED)))
     ids = [vocabulary[p] for p in phonemes if p in vocabulary]
@@ -59,10 +61,28 @@ def network_version(package: str) -> str:
 
 def _style(styles: dict[str, Any], voice: str, length: int) -> Any:
     """`[1, 256]`: the style of an utterance of `length` phonemes."""
+    number, at, speakers = voice.partition("@")
+    if at:
+        of = [styles[name][min(length, len(styles[name])) - 1] for name in speakers.split("+")]
+        return _drawn(int(number), np.concatenate(of)).astype(np.float32).reshape(1, -1)
     names = voice.split(":")
     of = [styles[name][min(length, len(styles[name])) - 1] for name in (names[0], names[-1])]
     weight = float(names[1]) if len(names) == 3 else 1.0
     return np.asarray(weight * of[0] + (1 - weight) * of[1], np.float32).reshape(1, -1)
+
+
+def _drawn(number: int, styles: Any) -> Any:
+    """`[256]` from `[speakers, 256]`: between or beyond them, and off the plane that they span."""
+    rng = np.random.default_rng([number, *b"speaker"])
+    reach, off = rng.uniform((1.0, 0.0), (2.0, 0.14))
+    halves = [_weights_beyond(rng, len(styles), reach) @ half for half in np.split(styles, 2, 1)]
+    return np.concatenate(halves) + off * rng.standard_normal(styles.shape[1])
+
+
+def _weights_beyond(rng: np.random.Generator, count: int, reach: float) -> Any:
+    """`[count]` of sum 1; with `reach` above 1 some are below 0."""
+    mean = 1 / count
+    return mean + reach * (rng.dirichlet(np.full(count, 0.7)) - mean)
 
 
 @cache
