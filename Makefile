@@ -17,7 +17,7 @@ help: ## list the targets
 # Installed again only when the declared or the pinned packages change.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,train,nna]' -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,train,nna,triton]' -c constraints.txt
 	@touch $@
 
 # The root is the package `asrc` whatever its folder is called; mypy sees it through this link.

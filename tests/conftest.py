@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from difflib import unified_diff
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton
 
 GOLDEN = Path(__file__).parent / "golden"
 

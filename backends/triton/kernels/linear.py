@@ -1,0 +1,249 @@
+"""Products with a weight, `factor * act(x W^T + b) + residual`, in float or in 1 to 8 bits.
+
+Few rows (a step of some streams) multiply and add in registers, and are bound by reading W; more
+rows go through the tensor cores. A packed W is read in its own bits, 16 columns at a time
+(`packed.py`); its codebook stays in the cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..packed import Packed
+from ..tuning import TUNER, Config
+from .activations import REFERENCES, activate
+from .cost import Cost, nbytes
+
+FEW = 8
+"""Rows up to which a product is not worth the fill of a tensor core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """What follows a product while it is in registers; `residual` is `[rows, outputs]`."""
+
+    activation: str = "none"
+    factor: float = 1.0
+    residual: Tensor | None = None
+
+
+PLAIN = Epilogue()
+
+
+def linear(
+    x: Tensor,
+    weight: Tensor | Packed,
+    bias: Tensor | None = None,
+    then: Epilogue = PLAIN,
+    out: Tensor | None = None,
+) -> Tensor:
+    """`[..., N]` of `[..., K]` (its last axis contiguous) and a weight `[N, K]`, in x's dtype."""
+    rows = x.reshape(-1, x.shape[-1])
+    n = weight.rows if isinstance(weight, Packed) else len(weight)
+    y = x.new_empty(len(rows), n) if out is None else out.view(-1, n)
+    residual = None if then.residual is None else then.residual.reshape(-1, n).contiguous()
+    if prod(y.shape) == 0:
+        return y.view(*x.shape[:-1], n)
+    if isinstance(weight, Packed):
+        _packed(rows, weight, bias, residual, y, then)
+    else:
+        _float(rows, weight, bias, residual, y, then)
+    return y.view(*x.shape[:-1], n)
+
+
+def reference(
+    x: Tensor, weight: Tensor | Packed, bias: Tensor | None = None, then: Epilogue = PLAIN
+) -> Tensor:
+    """The same in PyTorch, float32."""
+    dense = weight.dense() if isinstance(weight, Packed) else weight.float()
+    y = torch.nn.functional.linear(x.float(), dense, None if bias is None else bias.float())
+    y = then.factor * REFERENCES[then.activation](y)
+    return y if then.residual is None else y + then.residual.reshape(y.shape).float()
+
+
+def cost(rows: int, weight: Tensor | Packed, element: int = 4) -> Cost:
+    """Of so many rows whose numbers have `element` bytes."""
+    n, k = (weight.rows, weight.columns) if isinstance(weight, Packed) else weight.shape
+    read = weight.nbytes if isinstance(weight, Packed) else nbytes(weight)
+    return Cost(read + rows * (n + k) * element, 2.0 * rows * n * k)
+
+
+# --- launches ---
+
+_FEW = tuple(Config({"BLOCK": block}, warps) for block in (16, 32, 64) for warps in (1, 2, 4))
+_MANY = tuple(
+    Config({"BLOCK_M": m, "BLOCK_N": n}, warps)
+    for m, n, warps in ((16, 64, 4), (32, 64, 4), (64, 64, 4), (64, 128, 8), (128, 128, 8))
+)
+_FLOAT = tuple(
+    Config({"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k}, warps, stages)
+    for m, n, k, warps, stages in (
+        *((16, 64, 64, 4, 3), (32, 64, 32, 4, 3), (64, 64, 32, 4, 3)),
+        *((64, 128, 32, 8, 3), (128, 128, 32, 8, 3), (16, 32, 128, 4, 2)),
+    )
+)
+
+
+def _packed(
+    x: Tensor,
+    weight: Packed,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    y: Tensor,
+    then: Epilogue,
+) -> None:
+    m, few = len(x), len(x) <= FEW
+    tensors = (x, weight.words, weight.book, weight.scale, bias, residual, y)
+    sizes = (m, weight.rows, weight.columns, weight.words.shape[1], x.stride(0), then.factor)
+
+    def run(config: Config) -> None:
+        given = config.sizes
+        parts = triton.cdiv(weight.rows, given["BLOCK" if few else "BLOCK_N"])
+        grid = (parts,) if few else (triton.cdiv(m, given["BLOCK_M"]), parts)
+        rows = {"ROWS": triton.next_power_of_2(m)} if few else {}
+        (_few_rows if few else _many_rows)[grid](
+            *_given(tensors), *sizes, BITS=weight.bits, ACT=then.activation,
+            BIAS=bias is not None, RESIDUAL=residual is not None, **rows, **config.options(),
+        )  # fmt: skip
+
+    shape = (min(m, 1 << 10), weight.rows, weight.columns, weight.bits, x.dtype)
+    name = "linear.few" if few else "linear.many"
+    run(TUNER.best(name, shape, _FEW if few else _MANY, run, x.device))
+
+
+def _float(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    y: Tensor,
+    then: Epilogue,
+) -> None:
+    (m, k), n = x.shape, len(weight)
+    weight = weight.contiguous()
+
+    def run(config: Config) -> None:
+        grid = triton.cdiv(m, config.sizes["BLOCK_M"]), triton.cdiv(n, config.sizes["BLOCK_N"])
+        _product[grid](
+            *_given((x, weight, bias, residual, y)), m, n, k, x.stride(0), then.factor,
+            ACT=then.activation, BIAS=bias is not None, RESIDUAL=residual is not None,
+            **config.options(),
+        )  # fmt: skip
+
+    run(TUNER.best("linear.float", (min(m, 1 << 10), n, k, x.dtype), _FLOAT, run, x.device))
+
+
+def _given(tensors: tuple[Tensor | None, ...]) -> list[Tensor]:
+    """What is not there is a pointer that nothing follows."""
+    return [tensors[0] if x is None else x for x in tensors]  # type: ignore[misc]
+
+
+# --- kernels ---
+
+
+@triton.jit
+def _finished(
+    acc, n, rows, bias, residual, y, M, N, factor,
+    ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
+):  # fmt: skip
+    """Stores `[rows, n]` after bias, activation and residual."""
+    inside = (rows < M)[:, None] & (n < N)[None, :]
+    if BIAS:
+        acc += tl.load(bias + n, n < N, 0.0).to(tl.float32)[None, :]
+    acc = factor * activate(acc, ACT)
+    place = rows[:, None].to(tl.int64) * N + n[None, :]
+    if RESIDUAL:
+        acc += tl.load(residual + place, inside, 0.0).to(tl.float32)
+    tl.store(y + place, acc.to(y.dtype.element_ty), inside)
+
+
+@triton.jit
+def _values(words, book, n, inside, tile, P: tl.constexpr, per_lane, BITS: tl.constexpr):
+    """`[N, 16]`: what the codes at place `P` of a tile of 32 stand for, in every lane."""
+    first: tl.constexpr = P * BITS // 32
+    shift: tl.constexpr = P * BITS % 32
+    lane = tl.arange(0, 16)
+    word = tile * BITS + first
+    at = words + (n[:, None].to(tl.int64) * per_lane + word) * 16 + lane[None, :]
+    code = tl.load(at, inside[:, None] & (word < per_lane), 0).to(tl.uint32, bitcast=True) >> shift
+    if shift + BITS > 32:
+        more = tl.load(at + 16, inside[:, None] & (word + 1 < per_lane), 0)
+        code = code | (more.to(tl.uint32, bitcast=True) << (32 - shift))
+    code = (code & ((1 << BITS) - 1)).to(tl.int32)
+    return tl.load(book + code)
+
+
+@triton.jit
+def _few_rows(
+    x, words, book, scale, bias, residual, y, M, N, K, per_lane, stride, factor,
+    ROWS: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr, ACT: tl.constexpr,
+    BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
+):  # fmt: skip
+    """A program makes `BLOCK` outputs of all rows."""
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    rows, lane = tl.arange(0, ROWS), tl.arange(0, 16)
+    acc = tl.zeros((ROWS, BLOCK, 16), tl.float32)
+    for tile in range(tl.cdiv(K, 512)):
+        for p in tl.static_range(32):
+            k = (tile * 32 + p) * 16 + lane
+            there = (rows < M)[:, None] & (k < K)[None, :]
+            row = tl.load(x + rows[:, None] * stride + k[None, :], there, 0.0).to(tl.float32)
+            acc += row[:, None, :] * _values(words, book, n, n < N, tile, p, per_lane, BITS)[None]
+    total = tl.sum(acc, 2) * tl.load(scale + n, n < N, 0.0)[None, :]
+    _finished(total, n, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
+
+
+@triton.jit
+def _many_rows(
+    x, words, book, scale, bias, residual, y, M, N, K, per_lane, stride, factor,
+    BITS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, ACT: tl.constexpr,
+    BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
+):  # fmt: skip
+    """A program makes a tile `[BLOCK_M, BLOCK_N]`."""
+    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    lane = tl.arange(0, 16)
+    acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    for tile in range(tl.cdiv(K, 512)):
+        for p in tl.static_range(32):
+            k = (tile * 32 + p) * 16 + lane
+            there = (rows < M)[:, None] & (k < K)[None, :]
+            row = tl.load(x + rows[:, None].to(tl.int64) * stride + k[None, :], there, 0.0)
+            value = _values(words, book, n, n < N, tile, p, per_lane, BITS)
+            acc = dotted(row, tl.trans(value), acc)
+    acc *= tl.load(scale + n, n < N, 0.0)[None, :]
+    _finished(acc, n, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
+
+
+@triton.jit
+def _product(
+    x, weight, bias, residual, y, M, N, K, stride, factor,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, ACT: tl.constexpr,
+    BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
+):  # fmt: skip
+    """The same with a weight in float."""
+    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    for first in range(0, K, BLOCK_K):
+        k = first + tl.arange(0, BLOCK_K)
+        there = (rows < M)[:, None] & (k < K)[None, :]
+        row = tl.load(x + rows[:, None].to(tl.int64) * stride + k[None, :], there, 0.0)
+        known = (k < K)[:, None] & (n < N)[None, :]
+        value = tl.load(weight + n[None, :].to(tl.int64) * K + k[:, None], known, 0.0)
+        acc = dotted(row, value, acc)
+    _finished(acc, n, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
+
+
+@triton.jit
+def dotted(a, b, acc):
+    """`acc + a b`: in the dtype of `a` where that is a half one, otherwise in whole float32."""
+    if a.dtype == tl.float32:
+        return tl.dot(a, b.to(tl.float32), acc, input_precision="ieee")
+    return tl.dot(a, b.to(a.dtype), acc)

@@ -1,0 +1,86 @@
+"""Products with float and packed weights, on sizes that no tile divides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from asrc.backends.nna.codebook import fitted
+from asrc.backends.nna.codebook import snapped as codes_of
+from asrc.backends.triton.kernels.activations import REFERENCES
+from asrc.backends.triton.kernels.linear import Epilogue, cost, linear, reference
+from asrc.backends.triton.packed import LANES, Packed, packed
+from asrc.tests.backends.triton.guard import Guards, close, random
+
+
+def narrow(weight: Tensor, bits: int) -> Packed:
+    scale, book = fitted(weight.numpy(), bits)
+    table = None if book is None else torch.from_numpy(book)
+    return packed(weight, torch.from_numpy(scale), table)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("shape", [(5, 3), (7, 16), (3, 100), (2, 513)])
+def test_packed_weights_are_those_of_the_accelerator(bits: int, shape: tuple[int, int]) -> None:
+    weight = random(*shape, seed=bits)
+    scale, book = fitted(weight.numpy(), bits)
+    codes = codes_of(weight.numpy(), scale, book).astype(np.float32)
+    found = narrow(weight, bits)
+    assert torch.equal(found.dense(), torch.from_numpy(codes * scale[:, None]))
+    places = -(-shape[1] // LANES)
+    assert found.words.numel() == shape[0] * LANES * -(-places * bits // 32)
+
+
+def test_bits_are_what_is_read() -> None:
+    """A wide weight costs its bits, its scales and its codebook."""
+    found = narrow(random(64, 1024), 4)
+    assert found.words.numel() * 32 == 64 * 1024 * 4
+    assert found.nbytes == 64 * 1024 // 2 + 4 * 64 + 4 * 16
+    assert cost(1, found).bytes == found.nbytes + 4 * (64 + 1024)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("rows", [1, 3, 9])
+def test_packed_products(bits: int, rows: int) -> None:
+    guards, n, k = Guards(), 33, 530
+    weight = narrow(random(n, k, seed=1), bits)
+    held = Packed(*(guards.put(x) for x in (weight.words, weight.book, weight.scale)), bits, k)
+    x, bias, y = guards.put(random(rows, k)), guards.put(random(n, seed=2)), guards.room(rows, n)
+    linear(x, held, bias, out=y)
+    close(y, reference(x, weight, bias), 1e-5)
+    guards.check()
+
+
+@pytest.mark.parametrize(("rows", "n", "k"), [(1, 5, 3), (7, 33, 17), (35, 70, 130), (1, 1, 1)])
+def test_float_products(rows: int, n: int, k: int) -> None:
+    guards = Guards()
+    x, weight, y = (guards.put(random(*s)) for s in ((rows, k), (n, k), (rows, n)))
+    linear(x, weight, out=y)
+    close(y, reference(x, weight), 1e-5)
+    guards.check()
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")  # where a tile is longer than the tensor
+@pytest.mark.parametrize("activation", sorted(REFERENCES))
+@pytest.mark.parametrize("kind", ["float", "packed"])
+def test_what_follows(activation: str, kind: str) -> None:
+    positive = activation in ("log", "sqrt")
+    x, dense = random(2, 3, 20), random(9, 20, seed=1)
+    x, dense = (x.abs(), dense.abs()) if positive else (x, dense)
+    weight = narrow(dense, 8) if kind == "packed" else dense
+    bias = None if positive else random(9, seed=2)
+    then = Epilogue(activation, 0.5, random(2, 3, 9, seed=3))
+    close(linear(x, weight, bias, then), reference(x, weight, bias, then), 2e-5)
+
+
+def test_rows_of_a_wider_tensor() -> None:
+    """Parts of a concatenation are read where they lie."""
+    wide = random(6, 40)
+    close(linear(wide[:, 5:25], random(7, 20)), reference(wide[:, 5:25], random(7, 20)))
+
+
+def test_nothing_of_nothing() -> None:
+    assert linear(random(0, 4), random(3, 4)).shape == (0, 3)
+    assert linear(random(2, 0, 4), narrow(random(3, 4), 4)).shape == (2, 0, 3)
