@@ -10,6 +10,7 @@ the test set in the accelerator's integers, which are the shipped program's (see
     post          trained in float, quantised afterwards
     rounded       trained with rounded weights and values, float operators between them
     integers      trained in the accelerator's integers
+    learned       the same, scales and ranges learning as well
 
 What was done is kept in `folder`; a second call goes on.
 """
@@ -88,6 +89,7 @@ ARMS = (
     Arm("integers 5", "substitute(), quantize(weights=5)", (5,)),
     Arm("integers 4", "substitute(), quantize(weights=4)", (4,)),
     Arm("integers 2", "substitute(), quantize(weights=2)", (2,)),
+    Arm("learned 2", "substitute(), quantize(weights=2, scales=learned)", (2,)),
 )
 
 
