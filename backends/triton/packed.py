@@ -8,6 +8,7 @@ read as whole words, and the code at a place is the same shift in every lane, wh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -57,6 +58,27 @@ class Packed:
     def dense(self) -> Tensor:
         """float32 `[rows, columns]`: the numbers that it stands for."""
         return self.book[self.indices()] * self.scale[:, None]
+
+
+Weight: TypeAlias = Tensor | Packed
+"""`[rows, columns]`, in float or packed."""
+
+
+def shape_of(weight: Weight) -> tuple[int, int]:
+    if isinstance(weight, Packed):
+        return weight.rows, weight.columns
+    rows, columns = weight.shape
+    return rows, columns
+
+
+def bytes_of(weight: Weight) -> int:
+    """That one product has to read."""
+    return weight.nbytes if isinstance(weight, Packed) else weight.numel() * weight.element_size()
+
+
+def dense_of(weight: Weight) -> Tensor:
+    """float32 where it is packed."""
+    return weight.dense() if isinstance(weight, Packed) else weight
 
 
 def packed(weight: Tensor, scale: Tensor, book: Tensor | None) -> Packed:

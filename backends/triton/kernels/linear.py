@@ -15,10 +15,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..packed import Packed
+from ..packed import Packed, Weight, bytes_of, dense_of, shape_of
 from ..tuning import TUNER, Config
 from .activations import REFERENCES, activate
-from .cost import Cost, nbytes
+from .cost import Cost
 
 FEW = 8
 """Rows up to which a product is not worth the fill of a tensor core."""
@@ -38,14 +38,14 @@ PLAIN = Epilogue()
 
 def linear(
     x: Tensor,
-    weight: Tensor | Packed,
+    weight: Weight,
     bias: Tensor | None = None,
     then: Epilogue = PLAIN,
     out: Tensor | None = None,
 ) -> Tensor:
     """`[..., N]` of `[..., K]` (its last axis contiguous) and a weight `[N, K]`, in x's dtype."""
     rows = x.reshape(-1, x.shape[-1])
-    n = weight.rows if isinstance(weight, Packed) else len(weight)
+    n, _ = shape_of(weight)
     y = x.new_empty(len(rows), n) if out is None else out.view(-1, n)
     residual = None if then.residual is None else then.residual.reshape(-1, n).contiguous()
     if prod(y.shape) == 0:
@@ -58,20 +58,19 @@ def linear(
 
 
 def reference(
-    x: Tensor, weight: Tensor | Packed, bias: Tensor | None = None, then: Epilogue = PLAIN
+    x: Tensor, weight: Weight, bias: Tensor | None = None, then: Epilogue = PLAIN
 ) -> Tensor:
     """The same in PyTorch, float32."""
-    dense = weight.dense() if isinstance(weight, Packed) else weight.float()
+    dense = dense_of(weight).float()
     y = torch.nn.functional.linear(x.float(), dense, None if bias is None else bias.float())
     y = then.factor * REFERENCES[then.activation](y)
     return y if then.residual is None else y + then.residual.reshape(y.shape).float()
 
 
-def cost(rows: int, weight: Tensor | Packed, element: int = 4) -> Cost:
+def cost(rows: int, weight: Weight, element: int = 4) -> Cost:
     """Of so many rows whose numbers have `element` bytes."""
-    n, k = (weight.rows, weight.columns) if isinstance(weight, Packed) else weight.shape
-    read = weight.nbytes if isinstance(weight, Packed) else nbytes(weight)
-    return Cost(read + rows * (n + k) * element, 2.0 * rows * n * k)
+    n, k = shape_of(weight)
+    return Cost(bytes_of(weight) + rows * (n + k) * element, 2.0 * rows * n * k)
 
 
 # --- launches ---
@@ -163,20 +162,34 @@ def _finished(
     tl.store(y + place, acc.to(y.dtype.element_ty), inside)
 
 
+@triton.constexpr_function
+def places(bits):
+    """How many codes of a lane a tile has: whole words of them, as few as can be."""
+    return 32 // (bits & -bits)
+
+
 @triton.jit
-def _values(words, book, n, inside, tile, P: tl.constexpr, per_lane, BITS: tl.constexpr):
-    """`[N, 16]`: what the codes at place `P` of a tile of 32 stand for, in every lane."""
-    first: tl.constexpr = P * BITS // 32
+def word_at(words, n, inside, word, per_lane):
+    """uint32 `[N, 16]`: a word of every lane of some rows."""
+    at = words + (n[:, None].to(tl.int64) * per_lane + word) * 16 + tl.arange(0, 16)[None, :]
+    return tl.load(at, inside[:, None] & (word < per_lane), 0).to(tl.uint32, bitcast=True)
+
+
+@triton.jit
+def values(
+    low, words, book, n, inside, tile, per_lane, P: tl.constexpr, BITS: tl.constexpr
+):  # fmt: skip
+    """`[N, 16]`: what the codes at place `P` of a tile stand for, in every lane; and the word that
+    the next place begins in, `low` being that of this one, so that each word is read once."""
+    first = tile * (BITS * places(BITS) // 32) + P * BITS // 32
     shift: tl.constexpr = P * BITS % 32
-    lane = tl.arange(0, 16)
-    word = tile * BITS + first
-    at = words + (n[:, None].to(tl.int64) * per_lane + word) * 16 + lane[None, :]
-    code = tl.load(at, inside[:, None] & (word < per_lane), 0).to(tl.uint32, bitcast=True) >> shift
+    if shift == 0:
+        low = word_at(words, n, inside, first, per_lane)
+    code = low >> shift
     if shift + BITS > 32:
-        more = tl.load(at + 16, inside[:, None] & (word + 1 < per_lane), 0)
-        code = code | (more.to(tl.uint32, bitcast=True) << (32 - shift))
-    code = (code & ((1 << BITS) - 1)).to(tl.int32)
-    return tl.load(book + code)
+        low = word_at(words, n, inside, first + 1, per_lane)
+        code = code | (low << (32 - shift))
+    return tl.load(book + (code & ((1 << BITS) - 1)).to(tl.int32)), low
 
 
 @triton.jit
@@ -189,12 +202,14 @@ def _few_rows(
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     rows, lane = tl.arange(0, ROWS), tl.arange(0, 16)
     acc = tl.zeros((ROWS, BLOCK, 16), tl.float32)
-    for tile in range(tl.cdiv(K, 512)):
-        for p in tl.static_range(32):
-            k = (tile * 32 + p) * 16 + lane
+    for tile in range(tl.cdiv(K, 16 * places(BITS))):
+        low = tl.zeros((BLOCK, 16), tl.uint32)
+        for p in tl.static_range(places(BITS)):
+            k = (tile * places(BITS) + p) * 16 + lane
             there = (rows < M)[:, None] & (k < K)[None, :]
             row = tl.load(x + rows[:, None] * stride + k[None, :], there, 0.0).to(tl.float32)
-            acc += row[:, None, :] * _values(words, book, n, n < N, tile, p, per_lane, BITS)[None]
+            value, low = values(low, words, book, n, n < N, tile, per_lane, p, BITS)
+            acc += row[:, None, :] * value[None, :, :]
     total = tl.sum(acc, 2) * tl.load(scale + n, n < N, 0.0)[None, :]
     _finished(total, n, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
 
@@ -210,12 +225,13 @@ def _many_rows(
     n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     lane = tl.arange(0, 16)
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    for tile in range(tl.cdiv(K, 512)):
-        for p in tl.static_range(32):
-            k = (tile * 32 + p) * 16 + lane
+    for tile in range(tl.cdiv(K, 16 * places(BITS))):
+        low = tl.zeros((BLOCK_N, 16), tl.uint32)
+        for p in tl.static_range(places(BITS)):
+            k = (tile * places(BITS) + p) * 16 + lane
             there = (rows < M)[:, None] & (k < K)[None, :]
             row = tl.load(x + rows[:, None].to(tl.int64) * stride + k[None, :], there, 0.0)
-            value = _values(words, book, n, n < N, tile, p, per_lane, BITS)
+            value, low = values(low, words, book, n, n < N, tile, per_lane, p, BITS)
             acc = dotted(row, tl.trans(value), acc)
     acc *= tl.load(scale + n, n < N, 0.0)[None, :]
     _finished(acc, n, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)

@@ -1,0 +1,309 @@
+"""LSTMs (Hochreiter and Schmidhuber 1997): a step of many streams, and sequences in one launch.
+
+A step multiplies `[x, h]` with the weight and applies the gates in one kernel, so that no gate goes
+to memory; the weight may be packed in 1 to 8 bits. Streams have their states in slots: a batch
+names the slot of each of its streams, which join and leave without anything being moved.
+
+A sequence makes the products with its inputs at once. Then the programs, one for some cells each,
+turn together: each keeps to its own rows of the recurrent weight, which stay in the cache near it,
+and waits after a step until all have written their part of h (Appleyard et al. 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..packed import Packed, Weight, bytes_of, dense_of, shape_of
+from ..tuning import TUNER, Config
+from .activations import tanh
+from .cost import Cost
+from .linear import dotted, linear, places, values
+
+GATES = (0, 1, 2, 3)
+"""Which quarter of the weight's rows is the input, forget, cell and output gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """h `[slots, H]` and c `[slots, H]` of all streams, and `[B]` (int64) which a batch has."""
+
+    h: Tensor
+    c: Tensor
+    slots: Tensor
+
+
+def lstm_step(
+    x: Tensor,
+    states: States,
+    weight: Weight,
+    bias: Tensor | None,
+    gates: tuple[int, int, int, int] = GATES,
+) -> Tensor:
+    """`[B, H]` of `[B, D]`; the states of these streams are those after it.
+
+    The weight is `[4 H, D + H]`. Every stream is in a batch once.
+    """
+    y = x.new_empty(len(x), states.c.shape[1])
+    cells = torch.empty_like(y, dtype=states.c.dtype)
+    if y.numel():
+        _launch_step(x.contiguous(), states, weight, bias, gates, (y, cells))
+        states.h[states.slots] = y.to(states.h.dtype)
+        states.c[states.slots] = cells
+    return y
+
+
+def lstm(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weight: Weight,
+    bias: Tensor | None,
+    gates: tuple[int, int, int, int] = GATES,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`[B, T, H]` of `[B, T, D]`, then the last h and c, `[B, H]`, which it also begins with."""
+    batch, frames, width = x.shape
+    if batch * frames == 0:
+        return x.new_zeros(batch, frames, c.shape[1]), h, c
+    own = dense_of(weight).to(x.dtype)
+    given = linear(x, own[:, :width].contiguous(), bias)
+    y, last = x.new_empty(batch, frames, c.shape[1]), c.clone()
+    _launch_sequence(given, h.contiguous(), last, own[:, width:].contiguous(), gates, y)
+    return y, y[:, -1], last
+
+
+def reference(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weight: Weight,
+    bias: Tensor | None,
+    gates: tuple[int, int, int, int] = GATES,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in PyTorch, float32, frame by frame."""
+    dense = dense_of(weight).float()
+    made, h, c = [], h.float(), c.float()
+    for frame in x.float().unbind(1):
+        rows = torch.nn.functional.linear(
+            torch.cat([frame, h], -1), dense, None if bias is None else bias.float()
+        )
+        i, f, g, o = (rows.chunk(4, -1)[gate] for gate in gates)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        made.append(h)
+    return torch.stack(made, 1), h, c
+
+
+def cost(batch: int, frames: int, weight: Weight, cells: int, element: int = 4) -> Cost:
+    """Of a sequence, or with one frame of a step; the weight is read once."""
+    _, columns = shape_of(weight)
+    moved = batch * frames * columns + 4 * batch * cells
+    return Cost(bytes_of(weight) + moved * element, 8.0 * batch * frames * cells * columns)
+
+
+# --- launches ---
+
+_STEP = tuple(
+    Config({"BLOCK": block, "BLOCK_K": 64}, warps) for block in (16, 8, 32) for warps in (4, 2)
+)
+_CHUNK = 64
+"""Cells of a program of a sequence, where there are several."""
+
+
+def _launch_step(
+    x: Tensor,
+    states: States,
+    weight: Weight,
+    bias: Tensor | None,
+    gates: tuple[int, int, int, int],
+    out: tuple[Tensor, Tensor],
+) -> None:
+    batch, width = x.shape
+    cells = states.c.shape[1]
+    words, book, scale, bits = _parts(weight)
+
+    def run(config: Config) -> None:
+        block = config.sizes["BLOCK"]
+        rows = max(1, min(16, triton.next_power_of_2(batch)))
+        grid = triton.cdiv(cells, block), triton.cdiv(batch, rows)
+        _step[grid](
+            x, states.h, states.c, states.slots, words, book, scale,
+            x if bias is None else bias, *out, batch, width, cells, words.shape[1],
+            GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3], BITS=bits, ROWS=rows,
+            DOT=rows == 16, BIAS=bias is not None, **config.options(),
+        )  # fmt: skip
+
+    shape = (min(batch, 64), width, cells, bits, x.dtype)
+    candidates = tuple(c for c in _STEP if c.sizes["BLOCK"] >= 16) if batch > 8 else _STEP
+    run(TUNER.best("lstm.step", shape, candidates, run, x.device))
+
+
+def _parts(weight: Weight) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Words, codebook, scales and bits; of a float weight itself and 0 bits."""
+    if isinstance(weight, Packed):
+        return weight.words, weight.book, weight.scale, weight.bits
+    return weight, weight, weight, 0
+
+
+def _launch_sequence(
+    given: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weight: Tensor,
+    gates: tuple[int, int, int, int],
+    y: Tensor,
+) -> None:
+    batch, frames, cells = y.shape
+    on_gpu = y.device.type == "cuda"
+    block = _CHUNK if on_gpu else max(16, triton.next_power_of_2(cells))
+    parts = triton.cdiv(cells, block)
+    arrived = torch.zeros(triton.cdiv(batch, 16) * frames, dtype=torch.int32, device=y.device)
+    _sequence[(parts, triton.cdiv(batch, 16))](
+        given, h, c, weight, y, arrived, batch, frames, cells, parts,
+        GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3],
+        BLOCK=block, BLOCK_K=64, BARRIER=parts > 1, num_warps=4,
+    )  # fmt: skip
+
+
+# --- kernels ---
+
+
+@triton.jit
+def _gated(i, f, g, o, c):
+    """h and c, from the sums of the gates."""
+    c = tl.sigmoid(f) * c + tl.sigmoid(i) * tanh(g)
+    return tl.sigmoid(o) * tanh(c), c
+
+
+@triton.jit
+def _row(x, h, rows, slots, k, B, D, H):
+    """`[ROWS, K]` of `[x, h]`."""
+    there = (rows < B)[:, None]
+    first = there & (k < D)[None, :]
+    left = tl.load(x + rows[:, None] * D + k[None, :], first, 0.0)
+    second = there & ((k >= D) & (k < D + H))[None, :]
+    right = tl.load(h + slots[:, None] * H + (k - D)[None, :], second, 0.0)
+    return tl.where(first, left, right.to(left.dtype))
+
+
+@triton.jit
+def _times(row, value, acc, DOT: tl.constexpr):
+    """`acc + row value^T`: `[ROWS, K]`, `[N, K]`, `[ROWS, N]`."""
+    if DOT:
+        return dotted(row, tl.trans(value), acc)
+    product = row.to(tl.float32)[:, None, :] * value.to(tl.float32)[None, :, :]
+    return acc + tl.sum(product, 2)
+
+
+@triton.jit
+def _float_gate(row, weight, n, k, inside, K, acc, DOT: tl.constexpr):
+    known = inside[:, None] & (k < K)[None, :]
+    value = tl.load(weight + n[:, None].to(tl.int64) * K + k[None, :], known, 0.0)
+    return _times(row, value, acc, DOT)
+
+
+@triton.jit
+def _apart(sums, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """`[ROWS, BLOCK]` for each gate, of sums that have them side by side for every cell."""
+    even, odd = tl.split(tl.reshape(sums, (ROWS, BLOCK, 2, 2)))
+    i, g = tl.split(even)
+    f, o = tl.split(odd)
+    return i, f, g, o
+
+
+@triton.jit
+def _step(
+    x, h, c, slots, words, book, scale, bias, y, cells, B, D, H, per_lane,
+    GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr,
+    BITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
+    DOT: tl.constexpr, BIAS: tl.constexpr,
+):  # fmt: skip
+    """A program makes `BLOCK` cells of `ROWS` streams."""
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    at, inside = tl.load(slots + rows, rows < B, 0), n < H
+    unit = tl.program_id(0) * BLOCK + tl.arange(0, 4 * BLOCK) // 4
+    gate = tl.arange(0, 4 * BLOCK) % 4
+    quarter = tl.where(gate == 0, GI, tl.where(gate == 1, GF, tl.where(gate == 2, GG, GO)))
+    row_of, known = quarter * H + unit, unit < H
+    acc = tl.zeros((ROWS, 4 * BLOCK), tl.float32)
+    if BITS == 0:
+        for first in range(0, D + H, BLOCK_K):
+            k = first + tl.arange(0, BLOCK_K)
+            row = _row(x, h, rows, at, k, B, D, H)
+            acc = _float_gate(row, words, row_of, k, known, D + H, acc, DOT)
+    else:
+        for tile in range(tl.cdiv(D + H, 16 * places(BITS))):
+            low = tl.zeros((4 * BLOCK, 16), tl.uint32)
+            for p in tl.static_range(places(BITS)):
+                k = (tile * places(BITS) + p) * 16 + tl.arange(0, 16)
+                row = _row(x, h, rows, at, k, B, D, H)
+                w, low = values(low, words, book, row_of, known, tile, per_lane, p, BITS)
+                acc = _times(row, w, acc, DOT)
+        acc *= tl.load(scale + row_of, known, 0.0)[None, :]
+    if BIAS:
+        acc += tl.load(bias + row_of, known, 0.0).to(tl.float32)[None, :]
+    i, f, g, o = _apart(acc, ROWS, BLOCK)
+    there = (rows < B)[:, None] & inside[None, :]
+    before = tl.load(c + at[:, None] * H + n[None, :], there, 0.0).to(tl.float32)
+    made, after = _gated(i, f, g, o, before)
+    place = rows[:, None] * H + n[None, :]
+    tl.store(y + place, made.to(y.dtype.element_ty), there)
+    tl.store(cells + place, after.to(cells.dtype.element_ty), there)
+
+
+@triton.jit
+def _sums(given, rows, n, t, gate, B, T, H, inside):
+    """The products of an input with one gate's rows."""
+    at = given + (rows[:, None].to(tl.int64) * T + t) * 4 * H + gate * H + n[None, :]
+    return tl.load(at, (rows < B)[:, None] & inside[None, :], 0.0).to(tl.float32)
+
+
+@triton.jit
+def _sequence(
+    given, h, c, weight, y, arrived, B, T, H, parts,
+    GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr,
+    BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, BARRIER: tl.constexpr,
+):  # fmt: skip
+    """A program makes `BLOCK` cells of 16 sequences, frame after frame."""
+    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    rows = tl.program_id(1) * 16 + tl.arange(0, 16)
+    inside, mine = n < H, (rows < B)
+    place = rows[:, None] * H + n[None, :]
+    cell = tl.load(c + place, mine[:, None] & inside[None, :], 0.0).to(tl.float32)
+    for t in range(T):
+        i = _sums(given, rows, n, t, GI, B, T, H, inside)
+        f = _sums(given, rows, n, t, GF, B, T, H, inside)
+        g = _sums(given, rows, n, t, GG, B, T, H, inside)
+        o = _sums(given, rows, n, t, GO, B, T, H, inside)
+        for first in range(0, H, BLOCK_K):
+            k = first + tl.arange(0, BLOCK_K)
+            known = mine[:, None] & (k < H)[None, :]
+            before = y + (rows[:, None].to(tl.int64) * T + t - 1) * H + k[None, :]
+            before = before if t > 0 else h + rows[:, None].to(tl.int64) * H + k[None, :]
+            # Others wrote it: not what a cache of this processor may hold of it.
+            row = tl.load(before, known, 0.0, cache_modifier=".cg")
+            i = _float_gate(row, weight, n + GI * H, k, inside, H, i, True)
+            f = _float_gate(row, weight, n + GF * H, k, inside, H, f, True)
+            g = _float_gate(row, weight, n + GG * H, k, inside, H, g, True)
+            o = _float_gate(row, weight, n + GO * H, k, inside, H, o, True)
+        made, cell = _gated(i, f, g, o, cell)
+        at = y + (rows[:, None].to(tl.int64) * T + t) * H + n[None, :]
+        tl.store(at, made.to(y.dtype.element_ty), mine[:, None] & inside[None, :])
+        if BARRIER:
+            _meet(arrived + tl.program_id(1) * T + t, parts)
+    tl.store(c + place, cell.to(c.dtype.element_ty), mine[:, None] & inside[None, :])
+
+
+@triton.jit
+def _meet(counter, parts):
+    """Until all programs are here; they all run at once, as there are no more than processors."""
+    tl.debug_barrier()
+    tl.atomic_add(counter, 1, sem="release")
+    while tl.atomic_add(counter, 0, sem="acquire") < parts:
+        pass
+    tl.debug_barrier()

@@ -1,0 +1,82 @@
+"""LSTMs: steps of streams in slots, sequences, packed weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from asrc.backends.triton.kernels.lstm import States, lstm, lstm_step, reference
+from asrc.backends.triton.packed import Packed
+from asrc.tests.backends.triton.guard import Guards, close, random
+from asrc.tests.backends.triton.test_linear import narrow
+
+ORDERS = ((0, 1, 2, 3), (1, 0, 3, 2))
+
+
+def weights(width: int, cells: int, bits: int = 0) -> torch.Tensor | Packed:
+    dense = random(4 * cells, width + cells, seed=3) / cells**0.5
+    return narrow(dense, bits) if bits else dense
+
+
+@torch.no_grad()
+def test_the_reference_is_an_lstm() -> None:
+    net = nn.LSTM(7, 5, batch_first=True)
+    weight = torch.cat([net.weight_ih_l0, net.weight_hh_l0], 1)
+    x, zero = random(2, 9, 7), torch.zeros(2, 5)
+    wanted, (h, c) = net(x)
+    found = reference(x, zero, zero, weight, net.bias_ih_l0 + net.bias_hh_l0)
+    for one, other in zip(found, (wanted, h[0], c[0]), strict=True):
+        close(one, other)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 5, 8])
+@pytest.mark.parametrize("batch", [1, 3, 19])
+def test_steps_are_a_sequence(batch: int, bits: int) -> None:
+    """Streams in slots out of order, two steps each; slots of others stay as they are."""
+    guards, width, cells, gates = Guards(), 13, 21, ORDERS[batch % 2]
+    weight, bias = weights(width, cells, bits), guards.put(random(4 * cells, seed=5))
+    x = random(batch, 2, width)
+    slots = torch.randperm(batch + 4, generator=torch.Generator().manual_seed(1))[:batch]
+    h, c = (guards.put(random(batch + 4, cells, seed=s)) for s in (6, 7))
+    begin = h.clone(), c.clone()
+    wanted, last, cell = reference(x, h[slots], c[slots], weight, bias, gates)
+    states = States(h, c, guards.put(slots))
+    found = [lstm_step(guards.put(x[:, t]), states, weight, bias, gates) for t in range(2)]
+    close(torch.stack(found, 1), wanted)
+    close(h[slots], last)
+    close(c[slots], cell)
+    others = [n for n in range(batch + 4) if n not in slots.tolist()]
+    assert torch.equal(h[others], begin[0][others])
+    assert torch.equal(c[others], begin[1][others])
+    guards.check()
+
+
+@pytest.mark.parametrize("gates", ORDERS)
+@pytest.mark.parametrize(("batch", "frames", "cells"), [(1, 11, 32), (2, 6, 21), (18, 3, 5)])
+def test_sequences(batch: int, frames: int, cells: int, gates: tuple[int, int, int, int]) -> None:
+    x, weight = random(batch, frames, 9), weights(9, cells)
+    bias, h, c = random(4 * cells, seed=2), random(batch, cells, seed=4), random(batch, cells)
+    wanted = reference(x, h, c, weight, bias, gates)
+    for one, other in zip(lstm(x, h, c, weight, bias, gates), wanted, strict=True):
+        close(one, other)
+
+
+def test_a_long_sequence_stays_near() -> None:
+    x, weight, zero = random(1, 100, 16), weights(16, 32), torch.zeros(1, 32)
+    close(lstm(x, zero, zero, weight, None)[0], reference(x, zero, zero, weight, None)[0])
+
+
+def test_packed_weights_in_a_sequence() -> None:
+    x, weight, zero = random(2, 4, 9), weights(9, 6, bits=4), torch.zeros(2, 6)
+    close(lstm(x, zero, zero, weight, None)[0], reference(x, zero, zero, weight, None)[0])
+
+
+def test_no_frames_and_no_streams() -> None:
+    x, zero = random(2, 0, 9), torch.ones(2, 6)
+    y, h, c = lstm(x, zero, zero, weights(9, 6), None)
+    assert y.shape == (2, 0, 6)
+    assert torch.equal(h, zero)
+    assert torch.equal(c, zero)
+    states = States(zero, zero, torch.zeros(0, dtype=torch.int64))
+    assert lstm_step(random(0, 9), states, weights(9, 6), None).shape == (0, 6)
