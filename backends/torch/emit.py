@@ -156,6 +156,7 @@ class Emitter:
         if key not in self._memo:
             name = None if hint is None else word(hint)
             self._memo[key] = self.fx.create_node(kind, target, args, options, name)
+            self._memo[key].meta["value"] = hint
         return self._memo[key]
 
     def finish(self, result: Any, name: str) -> fx.GraphModule:

@@ -30,7 +30,7 @@ GATES = (0, 1, 2, 3)
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """h `[slots, H]` and c `[slots, H]` of all streams, and `[B]` (int64) which a batch has."""
+    """h `[slots, R]` and c `[slots, H]` of all streams, and `[B]` (int64) which a batch has."""
 
     h: Tensor
     c: Tensor
@@ -43,18 +43,21 @@ def lstm_step(
     weight: Weight,
     bias: Tensor | None,
     gates: tuple[int, int, int, int] = GATES,
+    projection: Weight | None = None,
 ) -> Tensor:
-    """`[B, H]` of `[B, D]`; the states of these streams are those after it.
+    """`[B, R]` of `[B, D]`; the states of these streams are those after it.
 
-    The weight is `[4 H, D + H]`. Every stream is in a batch once.
+    The weight is `[4 H, D + R]`; R is H without a projection `[R, H]` (Sak et al. 2014). Every
+    stream is in a batch once.
     """
     y = x.new_empty(len(x), states.c.shape[1])
     cells = torch.empty_like(y, dtype=states.c.dtype)
     if y.numel():
         _launch_step(x.contiguous(), states, weight, bias, gates, (y, cells))
+        y = y if projection is None else linear(y, projection)
         states.h[states.slots] = y.to(states.h.dtype)
         states.c[states.slots] = cells
-    return y
+    return y if projection is None else y.reshape(len(x), states.h.shape[1])
 
 
 def lstm(
@@ -123,7 +126,7 @@ def _launch_step(
     out: tuple[Tensor, Tensor],
 ) -> None:
     batch, width = x.shape
-    cells = states.c.shape[1]
+    cells, recurrent = states.c.shape[1], states.h.shape[1]
     words, book, scale, bits = _parts(weight)
 
     def run(config: Config) -> None:
@@ -132,12 +135,13 @@ def _launch_step(
         grid = triton.cdiv(cells, block), triton.cdiv(batch, rows)
         _step[grid](
             x, states.h, states.c, states.slots, words, book, scale,
-            x if bias is None else bias, *out, batch, width, cells, words.shape[1],
+            x if bias is None else bias, *out, batch, width, recurrent, cells,
+            words.shape[1],
             GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3], BITS=bits, ROWS=rows,
             DOT=rows == 16, BIAS=bias is not None, **config.options(),
         )  # fmt: skip
 
-    shape = (min(batch, 64), width, cells, bits, x.dtype)
+    shape = (min(batch, 64), width + recurrent, cells, bits, x.dtype)
     candidates = tuple(c for c in _STEP if c.sizes["BLOCK"] >= 16) if batch > 8 else _STEP
     run(TUNER.best("lstm.step", shape, candidates, run, x.device))
 
@@ -180,13 +184,13 @@ def _gated(i, f, g, o, c):
 
 
 @triton.jit
-def _row(x, h, rows, slots, k, B, D, H):
+def _row(x, h, rows, slots, k, B, D, R):
     """`[ROWS, K]` of `[x, h]`."""
     there = (rows < B)[:, None]
     first = there & (k < D)[None, :]
     left = tl.load(x + rows[:, None] * D + k[None, :], first, 0.0)
-    second = there & ((k >= D) & (k < D + H))[None, :]
-    right = tl.load(h + slots[:, None] * H + (k - D)[None, :], second, 0.0)
+    second = there & ((k >= D) & (k < D + R))[None, :]
+    right = tl.load(h + slots[:, None] * R + (k - D)[None, :], second, 0.0)
     return tl.where(first, left, right.to(left.dtype))
 
 
@@ -217,7 +221,7 @@ def _apart(sums, ROWS: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def _step(
-    x, h, c, slots, words, book, scale, bias, y, cells, B, D, H, per_lane,
+    x, h, c, slots, words, book, scale, bias, y, cells, B, D, R, H, per_lane,
     GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr,
     BITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
     DOT: tl.constexpr, BIAS: tl.constexpr,
@@ -232,16 +236,16 @@ def _step(
     row_of, known = quarter * H + unit, unit < H
     acc = tl.zeros((ROWS, 4 * BLOCK), tl.float32)
     if BITS == 0:
-        for first in range(0, D + H, BLOCK_K):
+        for first in range(0, D + R, BLOCK_K):
             k = first + tl.arange(0, BLOCK_K)
-            row = _row(x, h, rows, at, k, B, D, H)
-            acc = _float_gate(row, words, row_of, k, known, D + H, acc, DOT)
+            row = _row(x, h, rows, at, k, B, D, R)
+            acc = _float_gate(row, words, row_of, k, known, D + R, acc, DOT)
     else:
-        for tile in range(tl.cdiv(D + H, 16 * places(BITS))):
+        for tile in range(tl.cdiv(D + R, 16 * places(BITS))):
             low = tl.zeros((4 * BLOCK, 16), tl.uint32)
             for p in tl.static_range(places(BITS)):
                 k = (tile * places(BITS) + p) * 16 + tl.arange(0, 16)
-                row = _row(x, h, rows, at, k, B, D, H)
+                row = _row(x, h, rows, at, k, B, D, R)
                 w, low = values(low, words, book, row_of, known, tile, per_lane, p, BITS)
                 acc = _times(row, w, acc, DOT)
         acc *= tl.load(scale + row_of, known, 0.0)[None, :]

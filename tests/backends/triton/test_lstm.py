@@ -80,3 +80,17 @@ def test_no_frames_and_no_streams() -> None:
     assert torch.equal(c, zero)
     states = States(zero, zero, torch.zeros(0, dtype=torch.int64))
     assert lstm_step(random(0, 9), states, weights(9, 6), None).shape == (0, 6)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@torch.no_grad()
+def test_a_projection() -> None:
+    net = nn.LSTM(7, 10, proj_size=4, batch_first=True)
+    weight = torch.cat([net.weight_ih_l0, net.weight_hh_l0], 1)
+    x, states = random(3, 5, 7), States(torch.zeros(3, 4), torch.zeros(3, 10), torch.arange(3))
+    bias = net.bias_ih_l0 + net.bias_hh_l0
+    found = [lstm_step(f, states, weight, bias, projection=net.weight_hr_l0) for f in x.unbind(1)]
+    wanted, (h, c) = net(x)
+    close(torch.stack(found, 1), wanted)
+    close(states.h, h[0])
+    close(states.c, c[0])

@@ -1,0 +1,405 @@
+"""Modules of a lowered model by kernels: each holds the PyTorch module whose parameters it uses.
+
+What follows a product and can be done to it in registers is part of its module: an activation, a
+number as a factor, a residual. `absorb` says whether a module takes in the next operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ..torch.audio import Logmel
+from ..torch.leaves import (
+    BatchNorm,
+    Cmvn,
+    Convf,
+    Dense,
+    Depthwise,
+    Embed,
+    LayerNorm,
+    Reach,
+    RmsNorm,
+    Weighted,
+)
+from ..torch.recurrent import FEW, Lstm
+from .kernels.activations import REFERENCES
+from .kernels.attention import attention, intervals
+from .kernels.conv1d import conv1d
+from .kernels.conv2d import conv2d
+from .kernels.depthwise import Around, depthwise, of_norm
+from .kernels.embed import embed
+from .kernels.linear import Epilogue, linear
+from .kernels.logmel import Tables, logmel, tables
+from .kernels.lstm import States, lstm, lstm_step
+from .kernels.norm import layer_norm, softmax
+from .kernels.pointwise import Chain, Link, pointwise
+from .kernels.running_sum import running_sum
+from .packed import Weight, packed
+
+
+class Fast(nn.Module):
+    """A module whose work kernels do; `kernel` names them in reports."""
+
+    kernel: str
+
+    def absorb(self, kind: str, value: object) -> bool:
+        """Whether the operator `kind` on the result becomes part of this module; `value` is a
+        number, a module, or None for another tensor."""
+        return False
+
+
+class Packing:
+    """The weight of a module as kernels read it, made anew when its numbers have changed."""
+
+    def __init__(self, leaf: Weighted) -> None:
+        self.leaf = leaf
+        self.made: tuple[tuple[int, ...], Weight] | None = None
+
+    def __call__(self) -> Weight:
+        """Float, or packed in the bits of its codebook."""
+        scale = getattr(self.leaf, "scale", None)
+        if scale is None:
+            return self.leaf.weight
+        behind = (self.leaf.weight, scale, getattr(self.leaf, "codebook", None))
+        versions = tuple(x._version for x in behind if x is not None)
+        if self.made is None or self.made[0] != versions:
+            weight, book = self.leaf.weight.detach().flatten(1), behind[2]
+            self.made = versions, packed(weight, scale.expand(len(weight)), book)
+        return self.made[1]
+
+
+class Producing(Fast):
+    """A product with its epilogue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.activation, self.factor, self.residual = "none", 1.0, False
+
+    def absorb(self, kind: str, value: object) -> bool:
+        if self.residual:
+            return False
+        if kind in REFERENCES and self.activation == "none" and self.factor == 1.0:
+            self.activation = kind
+        elif kind == "mul" and isinstance(value, float):
+            self.factor *= value
+        elif kind == "add" and value is None:
+            self.residual = True
+        else:
+            return False
+        return True
+
+    def _then(self, more: Sequence[Tensor], shape: Sequence[int]) -> Epilogue:
+        if not more:
+            return Epilogue(self.activation, self.factor)
+        return Epilogue(self.activation, self.factor, more[0].expand(shape))
+
+    def _wider(self, more: Sequence[Tensor], shape: Sequence[int]) -> bool:
+        """Whether a residual spreads the result, which a kernel of a product cannot."""
+        spread = [torch.broadcast_shapes(x.shape, shape) for x in more]  # type: ignore[no-untyped-call]
+        return any(found != torch.Size(shape) for found in spread)
+
+
+class Linear(Producing):
+    """`Dense`: a product, or over a window of frames a convolution."""
+
+    def __init__(self, leaf: Dense, window: Reach | None) -> None:
+        super().__init__()
+        self.leaf, self.window = leaf, window
+        self.weight = Packing(leaf)
+        self.kernel = "linear" if window is None else "conv1d"
+
+    def forward(self, *given: Tensor) -> Tensor:
+        rows, more = (given[:-1], given[-1:]) if self.residual else (given, ())
+        shape = self._shape(rows)
+        if self._wider(more, shape):
+            y = self._product(rows, Epilogue(self.activation, self.factor))
+            return pointwise([y, more[0]], [Link("add", 1)])
+        return self._product(rows, self._then(more, shape))
+
+    def _shape(self, rows: Sequence[Tensor]) -> tuple[int, ...]:
+        first = rows[0].shape
+        if self.window is not None:
+            return first[0], first[1] // self.window[3], len(self.leaf.weight)
+        return (*first[:-1], len(self.leaf.weight))
+
+    def _product(self, rows: Sequence[Tensor], then: Epilogue) -> Tensor:
+        leaf = self.leaf
+        if self.window is not None:
+            weight = leaf.kernel().detach()
+            return conv1d(rows[0], weight, leaf.bias, self.window, leaf.groups, then)
+        row = rows[0] if len(rows) == 1 else torch.cat([*rows], -1)
+        if leaf.groups == 1:
+            return linear(row, self.weight(), leaf.bias, then)
+        one = row.reshape(-1, 1, row.shape[-1])
+        y = conv1d(one, leaf.kernel().detach(), leaf.bias, (0, 0, 1, 1), leaf.groups)
+        y = y.view(*row.shape[:-1], -1)
+        return y if then == Epilogue() else pointwise(*_chained(y, then))
+
+
+def _chained(y: Tensor, then: Epilogue) -> tuple[list[Tensor], list[Link]]:
+    links = [Link(then.activation), Link("mul", value=then.factor)]
+    if then.residual is None:
+        return [y], links
+    return [y, then.residual], [*links, Link("add", 1)]
+
+
+class Bands(Producing):
+    """`Convf`."""
+
+    kernel = "conv2d"
+
+    def __init__(self, leaf: Convf, window: Reach | None) -> None:
+        super().__init__()
+        self.leaf, self.window = leaf, window
+
+    def forward(self, x: Tensor, *more: Tensor) -> Tensor:
+        leaf, weight = self.leaf, self.leaf.kernel().detach()
+        plain = Epilogue(self.activation, self.factor)
+        y = conv2d(x, weight, leaf.bias, self.window, leaf.groups, leaf.stride, plain)
+        return pointwise([y, more[0]], [Link("add", 1)]) if more else y
+
+
+class Filters(Fast):
+    """`Depthwise` over a window, with a gate before it, a batch norm and an activation after."""
+
+    kernel = "depthwise"
+
+    def __init__(self, leaf: Depthwise, window: Reach | None, glu: bool) -> None:
+        super().__init__()
+        self.leaf, self.window, self.glu = leaf, window, glu
+        self.norm: BatchNorm | None = None
+        self.activation = "none"
+
+    def absorb(self, kind: str, value: object) -> bool:
+        if kind == "batchnorm" and self.norm is None and self.activation == "none":
+            flat = len(self.leaf.weight.shape) == 2 and isinstance(value, BatchNorm)
+            self.norm = value if flat else None  # type: ignore[assignment]
+            return flat
+        if kind in REFERENCES and self.activation == "none":
+            self.activation = kind
+            return True
+        return False
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, window = self.leaf.kernel().detach(), self.window
+        if window is None:
+            taps = x.shape[-1]
+            rows = x.reshape(-1, *x.shape[-1 - len(weight.shape[:-1]) :]).movedim(-1, 1)
+            return self._run(rows, weight, (taps - 1, 0, 1, taps)).view(x.shape[:-1])
+        return self._run(x, weight, window)
+
+    def _run(self, x: Tensor, weight: Tensor, window: Reach) -> Tensor:
+        norm = None if self.norm is None else of_norm(self.norm)
+        around = Around(self.glu, norm, self.activation)
+        return depthwise(x.contiguous(), weight, self.leaf.bias, window, around)
+
+
+class Norm(Fast):
+    """`LayerNorm` and `RmsNorm`."""
+
+    kernel = "norm"
+
+    def __init__(self, leaf: LayerNorm | RmsNorm) -> None:
+        super().__init__()
+        self.leaf = leaf
+
+    def forward(self, x: Tensor) -> Tensor:
+        leaf = self.leaf
+        x = x.movedim(-1, 1) if leaf.taps else x
+        bias = getattr(leaf, "bias", None)
+        rows = x.flatten(-leaf.weight.ndim)
+        y, _ = layer_norm(
+            rows, leaf.weight.flatten(), None if bias is None else bias.flatten(), leaf.eps
+        )
+        y = y.view(x.shape)
+        return y.movedim(1, -1) if leaf.taps else y
+
+
+class Recurrent(Fast):
+    """`Lstm`: in one launch, or for few frames and with a projection frame by frame."""
+
+    kernel = "lstm"
+
+    def __init__(self, leaf: Lstm) -> None:
+        super().__init__()
+        self.leaf = leaf
+        self.weight = Packing(leaf)
+
+    def forward(
+        self,
+        x: Tensor,
+        h: Tensor | None = None,
+        c: Tensor | None = None,
+        projection: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        leaf = self.leaf
+        h = x.new_zeros(len(x), leaf.recurrent) if h is None else h
+        c = x.new_zeros(len(x), leaf.cells) if c is None else c
+        gates = cast("tuple[int, int, int, int]", leaf.gates)
+        if projection is None and x.shape[1] > FEW:
+            return lstm(x, h, c, self.weight(), leaf.bias, gates)
+        states = States(h.clone(), c.clone(), torch.arange(len(x), device=x.device))
+        made = [
+            lstm_step(frame, states, self.weight(), leaf.bias, gates, projection)
+            for frame in x.unbind(1)
+        ]
+        y = torch.stack(made, 1) if made else x.new_zeros(len(x), 0, leaf.recurrent)
+        return y, states.h, states.c
+
+
+class Rows(Fast):
+    """`Embed`."""
+
+    kernel = "embed"
+
+    def __init__(self, leaf: Embed) -> None:
+        super().__init__()
+        self.leaf = leaf
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return embed(tokens.squeeze(-1), self.leaf.weight)
+
+
+class FrontEnd(Fast):
+    """`Logmel`, with the `Cmvn` behind it."""
+
+    kernel = "logmel"
+
+    def __init__(self, leaf: Logmel) -> None:
+        super().__init__()
+        self.leaf = leaf
+        self.cmvn: Cmvn | None = None
+        self.tables: Tables | None = None
+
+    def absorb(self, kind: str, value: object) -> bool:
+        if kind == "cmvn" and self.cmvn is None and isinstance(value, Cmvn) and not value.more:
+            self.cmvn = value
+            return True
+        return False
+
+    def forward(self, audio: Tensor) -> Tensor:
+        leaf, norm = self.leaf, self.cmvn
+        if self.tables is None or self.tables.bank.device != audio.device:
+            self.tables = tables(leaf.dims, leaf.window, *leaf.edges, audio.device)
+        statistics = () if norm is None else (norm.mean, norm.deviation)
+        return logmel(audio, self.tables, leaf.hop, *statistics)
+
+
+class Fixed(Fast):
+    """`Cmvn`, and `BatchNorm` by its running statistics: a scale and a shift for each channel."""
+
+    kernel = "pointwise"
+
+    def __init__(self, leaf: Cmvn | BatchNorm) -> None:
+        super().__init__()
+        self.leaf = leaf
+
+    def forward(self, x: Tensor, *_: Tensor) -> Tensor:
+        leaf = self.leaf
+        if isinstance(leaf, Cmvn):
+            shape = (*leaf.mean.shape, *leaf.more)
+            parts = [leaf.mean.view(shape), leaf.deviation.view(shape)]
+            return pointwise([x, *parts], [Link("sub", 1), Link("div", 2)])
+        parts = [one.view(-1, *leaf.more) for one in of_norm(leaf)]
+        return pointwise([x, *parts], [Link("mul", 1), Link("add", 2)])
+
+
+class Pointwise(Fast):
+    """A chain of operators on single numbers."""
+
+    kernel = "pointwise"
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__()
+        self.chain = tuple(chain)
+
+    def forward(self, *operands: Tensor) -> Tensor:
+        return pointwise(operands, self.chain)
+
+
+class Gated(Fast):
+    """A gated linear unit: one half of an axis gates the other."""
+
+    kernel = "pointwise"
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pointwise(x.chunk(2, self.axis), [Link("swish_gate", 1)])
+
+
+class Softmax(Fast):
+    """Over an axis, or `rank` of them from it on; or its logarithm."""
+
+    kernel = "softmax"
+
+    def __init__(self, axis: int, log: bool, rank: int = 1) -> None:
+        super().__init__()
+        self.axis, self.log, self.rank = axis, log, rank
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.rank > 1:
+            flat = x.flatten(self.axis, self.axis + self.rank - 1).movedim(self.axis, -1)
+            return softmax(flat, log=self.log).movedim(-1, self.axis).reshape(x.shape)
+        return softmax(x.movedim(self.axis, -1), log=self.log).movedim(-1, self.axis)
+
+
+class RunningSum(Fast):
+    """A sum over time of the frames that are there."""
+
+    kernel = "running_sum"
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: Tensor, there: Tensor, start: Tensor | None = None) -> Tensor:
+        return running_sum(x.contiguous(), there, self.axis, start)
+
+
+class Attention(Fast):
+    """An attention over the interval of keys that each query sees.
+
+    `bounds` are those of `intervals`; or `spans` are written down, a pair for each query. `low` is
+    the distance at which `r` begins, queries and keys both counted from zero.
+    """
+
+    kernel = "attention"
+
+    def __init__(
+        self,
+        heads: int,
+        bounds: dict[str, int | None],
+        spans: tuple[tuple[int, int], ...] | None = None,
+        low: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.heads, self.bounds, self.spans, self.low = heads, bounds, spans, low
+
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        there: Tensor | None = None,
+        p: Tensor | None = None,
+        r: Tensor | None = None,
+    ) -> Tensor:
+        flat = q.flatten(1, -2)
+        first, last = self._seen(flat, k)
+        mask = None if there is None else there.expand(k.shape[:2])
+        k, v = (x.expand(len(q), *x.shape[1:]) for x in (k, v))
+        y = attention(flat, k, v, self.heads, first, last, mask, p, r, low=self.low)
+        return y.view(q.shape)
+
+    def _seen(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        if self.spans is None:
+            return intervals(q.shape[1], k.shape[1], device=q.device, **self.bounds)
+        both = torch.tensor(self.spans, dtype=torch.int32, device=q.device)
+        return both[:, 0].contiguous(), both[:, 1].contiguous()

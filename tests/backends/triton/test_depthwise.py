@@ -1,0 +1,255 @@
+"""The middle of a convolution module against the modules it is made of, offline and in streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from asrc.backends.torch.leaves import BatchNorm, Depthwise, Reach
+from asrc.backends.triton.kernels import depthwise as file
+from asrc.backends.triton.kernels.depthwise import (
+    BARE,
+    Around,
+    cost,
+    depthwise,
+    depthwise_step,
+    of_norm,
+    reference,
+    step_cost,
+)
+from asrc.backends.triton.tuning import TUNER, Config
+from asrc.tests.backends.triton.guard import Guards, close, random
+
+WINDOWS = [
+    *((2, 0, 1, 1), (0, 2, 1, 1), (4, 4, 1, 1), (1, 1, 2, 1), (0, 0, 1, 1), (3, 1, 1, 2)),
+    *((2, 2, 2, 3), (0, 0, 1, 3), (-1, 3, 1, 2), (3, -1, 2, 1)),
+]
+
+
+def normed(channels: int) -> BatchNorm:
+    norm = BatchNorm((channels,), 1e-3, 1).eval()
+    with torch.no_grad():
+        norm.weight.copy_(random(channels, seed=11))
+        norm.bias.copy_(random(channels, seed=12))
+        norm.mean.copy_(random(channels, seed=13))
+        norm.variance.copy_(random(channels, seed=14).abs() + 0.1)
+    return norm
+
+
+def whole(channels: int) -> Around:
+    return Around(True, of_norm(normed(channels)), "swish")
+
+
+def guarded(guards: Guards, around: Around) -> Around:
+    if around.norm is None:
+        return around
+    scale, shift = map(guards.put, around.norm)
+    return Around(around.glu, (scale, shift), around.activation)
+
+
+def check(
+    shape: tuple[int, int, int],
+    window: Reach,
+    around: Around = BARE,
+    up: Tensor | None = None,
+    lengths: Tensor | None = None,
+) -> None:
+    """With guards, as `reference` has it; frames that are not there are NaN."""
+    guards, (batch, frames, channels) = Guards(), shape
+    x = random(batch, frames, channels * (1 + around.glu))
+    if up is not None:
+        x.masked_fill_(~up[..., None], float("nan"))
+    if lengths is not None:
+        x.masked_fill_((torch.arange(frames) >= lengths[:, None])[..., None], float("nan"))
+    x = guards.put(x)
+    weight = guards.put(random(channels, window[0] + window[1] + 1, seed=1))
+    bias = guards.put(random(channels, seed=2))
+    y = guards.room(batch, frames // window[3], channels)
+    mask, count = (None if given is None else guards.put(given) for given in (up, lengths))
+    depthwise(x, weight, bias, window, guarded(guards, around), count, mask, y)
+    assert not y.isnan().any()
+    close(y, reference(x, weight, bias, window, around, lengths, up))
+    guards.check()
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_windows(window: Reach) -> None:
+    check((2, 19, 5), window, whole(5))
+
+
+@pytest.mark.parametrize("around", [BARE, Around(glu=True), Around(activation="relu")])
+def test_parts_that_are_left_out(around: Around) -> None:
+    check((2, 9, 5), (2, 1, 1, 1), around)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_few_frames(window: Reach) -> None:
+    """As few as make one, and one more."""
+    for frames in (window[3], window[3] + 1):
+        check((3, frames, 4), window, whole(4))
+
+
+@pytest.mark.parametrize("channels", [1, 33, 70])
+def test_more_than_a_tile(channels: int) -> None:
+    check((1, 37, channels), (4, 0, 1, 1), whole(channels))
+
+
+@pytest.mark.parametrize("window", [(2, 0, 1, 1), (2, 2, 1, 1), (1, 2, 2, 2)])
+def test_frames_that_are_not_there(window: Reach) -> None:
+    """Beyond the end of each utterance, between its frames, and both."""
+    lengths, up = torch.tensor([4, 9, 0], dtype=torch.int32), random(3, 9, seed=3) > 0
+    check((3, 9, 6), window, whole(6), None, lengths)
+    check((3, 9, 6), window, whole(6), up)
+    check((3, 9, 6), window, whole(6), up, lengths.long())
+
+
+def test_one_mask_of_all() -> None:
+    x, weight, up = random(3, 9, 4), random(4, 3), random(1, 9, seed=1) > 0
+    wanted = reference(x, weight, None, (1, 1, 1, 1), BARE, None, up)
+    close(depthwise(x, weight, None, (1, 1, 1, 1), there=up), wanted)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("window", [(4, 0, 1, 1), (2, 2, 1, 1), (2, 2, 2, 2)])
+def test_as_the_modules(bias: bool, window: Reach) -> None:
+    """GLU, filter, batch norm and swish one after the other."""
+    module, norm, x = Depthwise((6, 5), bias), normed(6), random(2, 13, 12)
+    module.load_state_dict({k: random(*v.shape, seed=1) for k, v in module.state_dict().items()})
+    y = module(functional.glu(x, -1), window=window)
+    wanted = functional.silu(norm(y, torch.ones(2, y.shape[1], dtype=torch.bool)))
+    found = depthwise(x, module.weight, module.bias, window, whole(6))
+    close(found, wanted)
+
+
+def test_features_of_many_axes() -> None:
+    """And read where they lie in a wider tensor."""
+    x, weight, bias = random(2, 9, 3, 4), random(3, 4, 3, seed=1), random(3, 4, seed=2)
+    window = (1, 1, 1, 2)
+    close(depthwise(x, weight, bias, window), reference(x, weight, bias, window))
+    part, rows = random(3, 9, 20)[1:, 2:, 5:12], random(7, 3, seed=1)
+    close(depthwise(part, rows, None, window), reference(part, rows, None, window))
+
+
+def test_half_precision() -> None:
+    x, weight = random(2, 20, 12).half(), random(6, 5, seed=1).half()
+    found = depthwise(x, weight, None, (4, 0, 1, 1), whole(6))
+    assert found.dtype == torch.float16
+    close(found, reference(x, weight, None, (4, 0, 1, 1), whole(6)), 2e-3)
+
+
+def test_nothing_of_nothing() -> None:
+    weight = random(3, 2)
+    assert depthwise(random(0, 5, 3), weight, None, (1, 0, 1, 1)).shape == (0, 5, 3)
+    assert depthwise(random(2, 1, 3), weight, None, (1, 0, 1, 2)).shape == (2, 0, 3)
+    state, slots = random(4, 1, 3), torch.tensor([1, 2])
+    before = state.clone()
+    assert depthwise_step(random(2, 0, 3), state, slots, weight).shape == (2, 0, 3)
+    assert torch.equal(state, before)
+
+
+# --- streams ---
+
+
+def stream(
+    chunks: list[int],
+    taps: int,
+    by: int = 1,
+    stride: int = 1,
+    around: Around = BARE,
+    dtype: torch.dtype = torch.float32,
+    spare: int = 0,
+) -> None:
+    """Two streams in slots 3 and 1 of 5: the same numbers as offline, and no other slot moves."""
+    guards, channels, frames, past = Guards(), 5, sum(chunks), (taps - 1) * by
+    x = random(2, frames, channels * (1 + around.glu)).to(dtype)
+    weight, bias = guards.put(random(channels, taps, seed=1)), guards.put(random(channels, seed=2))
+    state = guards.room(5, past + spare, channels, dtype=dtype)
+    slots, held, found = guards.put(torch.tensor([3, 1])), guarded(guards, around), []
+    state[slots] = 0
+    for piece in x.split(chunks, 1):
+        y = guards.room(2, piece.shape[1] // stride, channels, dtype=dtype)
+        step = depthwise_step(guards.put(piece), state, slots, weight, bias, by, stride, held, y)
+        found.append(step)
+    close(torch.cat(found, 1), depthwise(x, weight, bias, (taps - 1, 0, by, stride), around), 1e-6)
+    assert state[[0, 2, 4]].isnan().all()
+    newest = functional.glu(x.float(), -1).to(dtype) if around.glu else x
+    padded = functional.pad(newest, (0, 0, past + spare, 0))[:, frames:]
+    torch.testing.assert_close(state[slots], padded)
+    guards.check()
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 5, 10])
+def test_streams_in_chunks(chunk: int) -> None:
+    """Fewer frames than the state has, as many, and more."""
+    many, rest = divmod(10, chunk)
+    stream([chunk] * many + [rest] * (rest > 0), 4, around=whole(5))
+
+
+def test_streams_of_a_filter_alone() -> None:
+    stream([1, 2, 5], 3)
+
+
+@pytest.mark.parametrize(("taps", "by", "stride"), [(3, 2, 1), (3, 1, 2), (5, 2, 3), (1, 1, 2)])
+@pytest.mark.parametrize("chunks", [[6, 6], [12]])
+def test_streams_at_another_pace(taps: int, by: int, stride: int, chunks: list[int]) -> None:
+    stream(chunks, taps, by, stride, whole(5))
+
+
+def test_streams_of_uneven_chunks() -> None:
+    stream([1, 5, 18, 2], 9, around=whole(5))
+
+
+def test_streams_with_a_longer_state() -> None:
+    """More is kept than the filter reads."""
+    stream([4, 1, 9], 3, spare=2)
+
+
+def test_streams_in_half_precision() -> None:
+    """A state in half has the very numbers that whole utterances are filtered with."""
+    stream([3, 1, 9], 4, around=whole(5), dtype=torch.float16)
+
+
+def test_state_in_a_wider_tensor() -> None:
+    """One of the layers of a session."""
+    layers, slots = torch.zeros(3, 2, 4, 5), torch.tensor([2, 0], dtype=torch.int32)
+    x, weight = random(2, 9, 5), random(5, 5, seed=1)
+    found = [depthwise_step(piece, layers[:, 1], slots, weight) for piece in x.split(3, 1)]
+    close(torch.cat(found, 1), reference(x, weight, None, (4, 0, 1, 1)))
+    assert not layers[:, 0].any()
+    assert torch.equal(layers[[2, 0], 1], x[:, -4:])
+
+
+# --- tiles and cost ---
+
+
+@pytest.mark.parametrize("at", range(len(file._TILES)))
+def test_every_tile(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(TUNER), "best", lambda *_: file._TILES[at])
+    check((1, 17, 35), (1, 1, 1, 1), whole(35))
+    stream([5, 2], 4, around=whole(5))
+
+
+def test_a_measurement_moves_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(*given: object) -> Config:
+        run = cast("Callable[[Config], object]", given[4])
+        for candidate in file._TILES[:2]:
+            run(candidate)
+        return file._TILES[0]
+
+    monkeypatch.setattr(type(TUNER), "best", measured)
+    stream([3, 4], 4)
+
+
+def test_cost() -> None:
+    """Every frame and the filters once; in a stream also the state, which is read and written."""
+    weight = random(8, 5)
+    assert cost(2, 10, weight, (4, 0, 1, 2), True).bytes == 4 * (8 * 5 + 2 * 8 * (20 + 5))
+    assert cost(2, 10, weight, (4, 0, 1, 2)).flops == 2 * 2 * 5 * 8 * 5
+    more = step_cost(2, 10, weight, 2).bytes - cost(2, 10, weight, (4, 0, 2, 1)).bytes
+    assert more == 2 * 2 * 8 * 8 * 4
