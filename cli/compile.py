@@ -18,10 +18,10 @@ PATH = click.Path(path_type=Path)
 
 @click.command("compile")
 @click.argument("model", type=PATH)
-@click.option("--target", type=click.Choice(["nna"]), required=True, help="What to compile for.")
+@click.option("--target", type=click.Choice(["nna", "triton"]), required=True)
 @click.option("--calibrate", type=PATH, help="A manifest to take ranges from.")
 @click.option("--utterances", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--weights", "bits", type=click.IntRange(1, 8), default=8, show_default=True)
+@click.option("--weights", "bits", type=click.IntRange(1, 8), help="Bits; nna: 8, triton: float.")
 @click.option("--machine", multiple=True, help="An accelerator, such as ethos-u55-256.")
 @click.option("--out", type=PATH, required=True, help="The artefact, such as model.asrc.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
@@ -31,22 +31,30 @@ def command(
     target: str,
     calibrate: Path | None,
     utterances: int,
-    bits: int,
+    bits: int | None,
     machine: tuple[str, ...],
     out: Path,
     threads: int,
 ) -> None:
-    """Compile a trained transducer for an accelerator: integer programs in one file.
+    """Compile a trained transducer into one file: integer programs for an accelerator, or a model
+    that runs on Triton kernels on a GPU.
 
-    MODEL is a folder that `asrc train` made. Of a float model, weights and activations become int8,
-    accumulators int16; ranges come from real audio, --utterances of the manifest at equal
-    distances; weights of fewer than 8 bits share a codebook in each tensor. A model that was
+    MODEL is a folder that `asrc train` made. For `nna`, weights and activations of a float model
+    become int8, accumulators int16; ranges come from real audio, --utterances of the manifest at
+    equal distances; weights of fewer than 8 bits share a codebook in each tensor. A model that was
     trained after `substitute` and `quantize` has all of this already and is compiled as it is. What
     stays on the host is listed with the reason. `asrc transcribe` and `asrc eval` take the file.
 
     With --machine, which may be repeated, Vela compiles the programs for that accelerator as well;
     times and memory are its estimates for one step.
+
+    For `triton`, values stay in float; with --weights, weights become codebooks that kernels read
+    in so many bits. Which kernel makes which value is listed, and what PyTorch computes and why.
     """
+    if target == "triton":
+        _for_triton(model, bits, out)
+        return
+    bits = 8 if bits is None else bits
     from ..compiler.artefact import write_artefact
     from ..runtime.calibration import graph_inputs
     from ..runtime.compiled import compiled, for_machines, needs_audio, read_compiled
@@ -70,6 +78,29 @@ def command(
     if found.estimates:
         _show_estimates(found.estimates)
     show_text(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def _for_triton(model: Path, bits: int | None, out: Path) -> None:
+    from ..compiler.artefact import write_artefact
+    from ..runtime.fast import compiled_fast, placed
+    from ..runtime.recogniser import read_recogniser
+
+    recogniser = read_recogniser(model)
+    report = placed(recogniser.lowered)
+    write_artefact(out, compiled_fast(recogniser, bits))
+    if look().json:
+        show_json({"artefact": str(out), "bytes": out.stat().st_size, "kernels": report})
+        return
+    rows = [(part, *row) for part, values in report.items() for row in _by_kernel(values)]
+    show_table(("part", "made by", "values", "such as"), rows, left=2)
+    show_text(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def _by_kernel(values: dict[str, str]) -> list[tuple[str, str, str]]:
+    """Kernels or reasons, of how many values, and the first of these."""
+    kinds = dict.fromkeys(values.values())
+    made = {kind: [value for value, by in values.items() if by == kind] for kind in kinds}
+    return [(kind, str(len(paths)), paths[0]) for kind, paths in made.items()]
 
 
 def _heard(recogniser: Recogniser, manifest: Path, count: int) -> list[tuple[Samples, str]]:

@@ -17,6 +17,9 @@ from .diagnostics import AsrcError, diagnostic
 from .files import read_bytes, write_bytes
 
 VERSION = 2
+ON_KERNELS = "transducer on Triton kernels"
+"""What the manifest of an artefact for `--target triton` says that it is."""
+
 _MARK = b"asrc-artefact\n"
 _DIGEST = hashlib.sha256().digest_size
 _TRAILER = 4 + _DIGEST + len(_MARK)

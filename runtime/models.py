@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..compiler.artefact import ON_KERNELS, read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
 from .recogniser import read_recogniser
 from .running import Recognises
@@ -12,10 +13,15 @@ from .running import Recognises
 def read_model(path: Path) -> Recognises:
     """What `asrc train` or `asrc compile` made.
 
-    Raises what `read_recogniser` and `compiled.read_compiled` raise.
+    Raises what `read_recogniser`, `compiled.read_compiled` and `fast.read_fast` raise.
     """
     if not path.is_file():
         return read_recogniser(path)
+    parts = read_artefact(path)
+    if ON_KERNELS in parts.get("manifest.json", b"").decode("utf-8", "replace"):
+        from .fast import read_fast
+
+        return read_fast(path, parts)
     try:
         from .compiled import read_compiled
     except ModuleNotFoundError as error:

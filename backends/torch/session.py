@@ -122,7 +122,7 @@ class Session:
         taken = _zeroed(taken, self.ended)
         if x.shape[1] and all(self.ended):
             raise ValueError("the streams have ended: `restart` them before the next push")
-        pending.push(x, taken)
+        pending.push(x.to(pending.frames.device), taken)
         self.pushed[name] = [a + b for a, b in zip(self.pushed[name], taken, strict=True)]
 
     def _ready(self, multiple: int) -> list[bool]:

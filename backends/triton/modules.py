@@ -134,7 +134,7 @@ class Linear(Producing):
         row = rows[0] if len(rows) == 1 else torch.cat([*rows], -1)
         if leaf.groups == 1:
             return linear(row, self.weight(), leaf.bias, then)
-        one = row.reshape(-1, 1, row.shape[-1])
+        one = row.reshape(1, -1, row.shape[-1])  # all frames as one utterance of its own
         y = conv1d(one, leaf.kernel().detach(), leaf.bias, (0, 0, 1, 1), leaf.groups)
         y = y.view(*row.shape[:-1], -1)
         return y if then == Epilogue() else pointwise(*_chained(y, then))

@@ -45,6 +45,7 @@ ORDINARY = {
     "E1203": "tests/runtime/test_compiled.py::test_without_the_extra",
     "E1204": "tests/runtime/test_compiled.py::test_golden_vectors_name_what_differs",
     "E1205": "tests/runtime/test_differences.py::test_a_program_on_codes_from_a_file",
+    "E1206": "tests/runtime/test_fast.py::test_without_a_gpu",
     "E0705": "tests/backends/torch/test_integers.py::test_ranges_that_nobody_took",
     "E0703": "tests/passes/test_quantize.py::test_what_is_refused",
     "E1101": "tests/cli/test_verify.py::test_a_broken_contract",

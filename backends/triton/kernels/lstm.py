@@ -48,8 +48,10 @@ def lstm_step(
     """`[B, R]` of `[B, D]`; the states of these streams are those after it.
 
     The weight is `[4 H, D + R]`; R is H without a projection `[R, H]` (Sak et al. 2014). Every
-    stream is in a batch once.
+    stream is in a batch once. Raises ValueError where the widths do not fit.
     """
+    if x.shape[1] + states.h.shape[1] != shape_of(weight)[1]:
+        raise ValueError(f"a weight of {shape_of(weight)} for {x.shape[1]} inputs")
     y = x.new_empty(len(x), states.c.shape[1])
     cells = torch.empty_like(y, dtype=states.c.dtype)
     if y.numel():

@@ -81,6 +81,11 @@ def test_rows_of_a_wider_tensor() -> None:
     close(linear(wide[:, 5:25], random(7, 20)), reference(wide[:, 5:25], random(7, 20)))
 
 
+def test_other_widths_are_refused() -> None:
+    with pytest.raises(ValueError, match="rows of 4 numbers, and a weight for 5"):
+        linear(random(1, 4), random(3, 5))
+
+
 def test_nothing_of_nothing() -> None:
     assert linear(random(0, 4), random(3, 4)).shape == (0, 3)
     assert linear(random(2, 0, 4), narrow(random(3, 4), 4)).shape == (2, 0, 3)

@@ -1,0 +1,116 @@
+"""Recognisers on Triton kernels: compiled to one file, read back, run where there is a GPU.
+
+    manifest.json        what it is, and which kernel makes which value
+    model.asrir          the graph
+    weights.safetensors  parameters, and the scales and codebooks of narrow ones
+    vocabulary
+
+Kernels are compiled for the device when they first run; which tiles they have is measured then and
+kept (`backends/triton/tuning.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+
+from ..backends.nna.calibrate import calibrated
+from ..backends.torch.lowered import Lowered
+from ..backends.torch.weights import load_weights
+from ..compiler.artefact import ON_KERNELS, read_artefact
+from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.facts import Facts
+from ..compiler.irread import parse_graph
+from ..compiler.irtext import print_graph
+from ..passes.quantize import Quantize
+from .recogniser import Recogniser
+from .vocabulary import parse_vocabulary
+
+
+def compiled_fast(recogniser: Recogniser, bits: int | None = None) -> dict[str, bytes]:
+    """The parts of an artefact; with `bits`, weights become codebooks of so many.
+
+    Raises AsrcError E1206 where triton is not installed.
+    """
+    narrow = recogniser if bits is None else narrowed(recogniser, bits)
+    facts = narrow.facts
+    manifest = {
+        "kind": ON_KERNELS,
+        "bits": bits,
+        "card": dict(recogniser.card),
+        "kernels": placed(narrow.lowered),
+    }
+    tensors = {n: x.detach().cpu().contiguous() for n, x in narrow.lowered.tensors().items()}
+    return {
+        "manifest.json": (json.dumps(manifest, indent=1) + "\n").encode(),
+        "model.asrir": print_graph(facts.graph, facts.types).encode(),
+        "weights.safetensors": save(tensors),
+        "vocabulary": recogniser.vocabulary.data(),
+    }
+
+
+def narrowed(recogniser: Recogniser, bits: int) -> Recogniser:
+    """Weights of few bits, the nearest ones; values stay in float."""
+    graph, _ = Quantize(weights=bits, activations=False).run(recogniser.facts.graph, None)
+    facts = Facts(graph)
+    weights = {n: x.detach().float().numpy() for n, x in recogniser.lowered.tensors().items()}
+    lowered = Lowered(facts)
+    found = calibrated(facts, weights, [])
+    load_weights(lowered, {n: torch.from_numpy(np.asarray(x)) for n, x in found.items()})
+    return replace(recogniser, lowered=lowered.eval())
+
+
+def placed(lowered: Lowered) -> dict[str, dict[str, str]]:
+    """By part and value: the kernel, or why PyTorch computes it. Raises AsrcError E1206."""
+    report = _on_kernels(lowered).report
+    return {
+        part: {one.value: one.kernel or f"PyTorch: {one.why}" for one in values}
+        for part, values in report.items()
+    }
+
+
+def read_fast(path: Path, parts: dict[str, bytes] | None = None) -> Recogniser:
+    """Raises AsrcError E0008 where it cannot be read, E1201 and E1202 for its contents, E1206
+    where triton is missing or there is nothing to run it on."""
+    parts = read_artefact(path) if parts is None else parts
+    try:
+        manifest = json.loads(parts["manifest.json"])
+        if manifest["kind"] != ON_KERNELS:
+            raise KeyError(f"it holds a {manifest['kind']}")
+        graph = parse_graph(parts["model.asrir"].decode(), "model.asrir")
+        weights, card = load(parts["weights.safetensors"]), manifest["card"]
+        vocabulary = parse_vocabulary(parts["vocabulary"], "vocabulary")
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"`{path}` holds no recogniser on kernels: {error}"
+        raise AsrcError(diagnostic("E1201", message, help="compile it again")) from None
+    lowered = Lowered(Facts(graph)).eval()
+    load_weights(lowered, weights, "weights.safetensors")
+    return Recogniser(_on_kernels(lowered.to(_device())), vocabulary, card)
+
+
+def _on_kernels(lowered: Lowered) -> Any:
+    try:
+        from ..backends.triton.lowering import to_triton
+    except ModuleNotFoundError as error:
+        message = f"the Python package `{error.name}` is missing"
+        help = "pip install 'asrc[triton]'"
+        raise AsrcError(diagnostic("E1206", message, help=help)) from None
+    return to_triton(lowered)
+
+
+def _device() -> torch.device:
+    """The GPU; without one the CPU, if Triton's interpreter was asked for."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return torch.device("cpu")
+    message = "there is no GPU to run Triton's kernels on"
+    help = "`TRITON_INTERPRET=1` in the environment runs them on the CPU, to try them: very slowly"
+    raise AsrcError(diagnostic("E1206", message, help=help))

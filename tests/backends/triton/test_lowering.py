@@ -1,0 +1,141 @@
+"""Models on kernels: the same numbers as in PyTorch, whole and as streams, nothing left behind."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import torch
+
+import asrc
+from asrc.backends.torch.examples import Length
+from asrc.backends.torch.initialise import initialise
+from asrc.backends.torch.lowered import Lowered
+from asrc.backends.triton.compare import differences
+from asrc.backends.triton.lowering import TritonModel, to_triton
+from asrc.backends.triton.modules import Linear
+from asrc.compiler.facts import Facts
+from asrc.passes.quantize import Quantize
+from asrc.tests.backends.torch import zoo
+from asrc.tests.backends.triton.guard import close, random
+
+# A sigmoid far from zero: infinity is the right exponential.
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp")
+
+SCANS = {"small/amnets.asr", "small/bifocal.asr"}
+"""Models with a recurrence that is no LSTM: PyTorch turns it."""
+
+
+TWINS = {
+    "rnnt": ("", {"vocab": "16", "cell": "32"}),
+    "conformer_transducer": ("stream", {"D": "32", "heads": "2", "layers": "2", "vocab": "16"}),
+    "convrnnt": (
+        "deploy",
+        {"bins": "16", "D": "32", "wide": "4", "narrow": "4", "cell": "32", "vocab": "16"},
+    ),
+}
+"""Pipelines and sizes for which the interpreter is fast enough."""
+
+
+def with_weights(facts: Facts) -> Lowered:
+    made = Lowered(facts).eval()
+    initialise(made, seed=1)
+    return made
+
+
+def twin(name: str, bits: int | None = None) -> Lowered:
+    pipeline, sizes = TWINS[name]
+    text = (zoo.MODELS / f"small/{name}.asr").read_text(encoding="utf-8")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.asr"
+        path.write_text(re.sub("(?m)^ *require params.*", "", text), encoding="utf-8")
+        model = asrc.load(path, sizes)
+    facts = model.results[pipeline].facts if pipeline else model.facts
+    assert facts is not None
+    if bits is not None:
+        facts = Facts(Quantize(weights=bits, activations=False).run(facts.graph, None)[0])
+    return with_weights(facts)
+
+
+def left(model: TritonModel) -> dict[str, str]:
+    """What PyTorch computes, and why."""
+    placed = (one for part in model.report.values() for one in part)
+    return {one.value: one.why for one in placed if one.kernel is None}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_numbers_are_those_of_pytorch(name: str) -> None:
+    model = twin(name)
+    found = differences(model, (Length(Fraction(1, 5), 2), Length(Fraction(1, 10), 1)))
+    assert {one.check for one in found} == {"offline", "frames stream", "labels stream"}
+    assert [one.words for one in found if not one.ok] == []
+    assert max(one.worst for one in found) < 1e-5
+    assert left(to_triton(model)) == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "pipeline"), zoo.cases(("small/*.asr",)))
+def test_so_it_is_for_every_model(name: str, pipeline: str) -> None:
+    model = with_weights(zoo.facts(name, pipeline))
+    assert [one.words for one in differences(model) if not one.ok] == []
+
+
+@pytest.mark.parametrize(("name", "pipeline"), zoo.cases(("small/*.asr",)))
+def test_every_model_is_lowered(name: str, pipeline: str) -> None:
+    """Each of its values is in the report, a step's too; only recurrences of their own stay."""
+    model = to_triton(Lowered(zoo.facts(name, pipeline)))
+    if zoo.streams(model.facts):
+        for part in ("frames", "labels"):
+            assert part not in model.parts or f"{part} step" in report_after(model, part)
+    assert bool(left(model)) == (name in SCANS)
+    assert all("a recurrence of its own" in why for why in left(model).values())
+
+
+def report_after(model: TritonModel, part: str) -> set[str]:
+    model.step(part)
+    return set(model.report)
+
+
+def test_what_follows_a_product_is_part_of_it() -> None:
+    model = to_triton(twin("conformer_transducer"))
+    kernels = {one.value: one.kernel for one in model.report["frames"]}
+    assert kernels["encoder.mel.cmvn"] == "logmel"
+    assert {k for v, k in kernels.items() if v.endswith("Subsampling4.1.relu")} == {"conv2d"}
+    swishes = {k for v, k in kernels.items() if v.endswith("swish")}
+    assert "linear" in swishes
+    chains = [k for k in kernels.values() if k == "pointwise"]
+    assert len(chains) < 0.3 * len(kernels)  # sums that two read, swishes behind norms
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+def test_narrow_weights_are_read_packed(bits: int) -> None:
+    model = twin("rnnt", bits)
+    fast = to_triton(model)
+    product = product_of(fast)
+    x = random(3, 4, product.leaf.weight.shape[1])
+    assert product.weight().bits == bits
+    close(product(x), model.parts["lattice"].module.get_submodule(place_of(fast))(x))
+
+
+def place_of(model: TritonModel) -> str:
+    """Of the joint's product, in the plain model."""
+    return next(name for name in model.leaves if name.startswith("joint") and "dense" in name)
+
+
+def product_of(model: TritonModel) -> Linear:
+    """Of the joint."""
+    (found,) = (m for m in model.parts["lattice"].module.modules() if isinstance(m, Linear))
+    return found
+
+
+def test_weights_that_change_are_packed_anew() -> None:
+    model = twin("rnnt", 4)
+    product = product_of(to_triton(model))
+    x = random(2, product.leaf.weight.shape[1])
+    before = product(x)
+    with torch.no_grad():
+        product.leaf.weight.mul_(-1)
+    assert not torch.allclose(product(x), before)
