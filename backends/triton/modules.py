@@ -380,7 +380,9 @@ class Attention(Fast):
         low: int | None = None,
     ) -> None:
         super().__init__()
-        self.heads, self.bounds, self.spans, self.low = heads, bounds, spans, low
+        self.heads, self.bounds, self.low = heads, bounds, low
+        pairs = torch.tensor(spans or (), dtype=torch.int32).reshape(-1, 2)
+        self.spans = None if spans is None else (pairs[:, 0].clone(), pairs[:, 1].clone())
 
     def forward(
         self,
@@ -401,5 +403,7 @@ class Attention(Fast):
     def _seen(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         if self.spans is None:
             return intervals(q.shape[1], k.shape[1], device=q.device, **self.bounds)
-        both = torch.tensor(self.spans, dtype=torch.int32, device=q.device)
-        return both[:, 0].contiguous(), both[:, 1].contiguous()
+        first, last = self.spans
+        if first.device != q.device:  # once: a captured step copies nothing from the host
+            self.spans = first, last = first.to(q.device), last.to(q.device)
+        return first, last

@@ -111,6 +111,7 @@ def test_what_follows_a_product_is_part_of_it() -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 8])
+@torch.no_grad()
 def test_narrow_weights_are_read_packed(bits: int) -> None:
     model = twin("rnnt", bits)
     fast = to_triton(model)

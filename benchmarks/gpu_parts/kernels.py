@@ -1,0 +1,346 @@
+"""Kernels that `benchmarks/gpu.py` measures, and their rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+from asrc.backends.torch.attention import in_heads, relative_scores
+from asrc.backends.torch.audio import Logmel
+from asrc.backends.triton.kernels import attention as att
+from asrc.backends.triton.kernels import depthwise as dw
+from asrc.backends.triton.kernels import linear as lin
+from asrc.backends.triton.kernels import logmel as mel
+from asrc.backends.triton.kernels import lstm as rec
+from asrc.backends.triton.kernels import norm
+from asrc.backends.triton.kernels import transducer_loss as loss
+from asrc.backends.triton.packed import Packed, Weight, packed
+from asrc.benchmarks.gpu_parts.measuring import Bench, Call, Case, Rows
+
+
+def both(bench: Bench, kernel: Call, plain: Call, *, compiled: bool = True) -> dict[str, Any]:
+    """A kernel, PyTorch, and what `torch.compile` makes of that."""
+    ways = {"kernel": lambda: kernel, "PyTorch": lambda: plain}
+    if compiled:
+        ways["torch.compile"] = lambda: bench.compiled(plain)
+    return ways
+
+
+def narrow(weight: Tensor, bits: int) -> Packed:
+    """At the values of an even grid; the time does not depend on them."""
+    book = torch.linspace(-1, 1, 1 << bits, device=weight.device)
+    return packed(weight, weight.float().abs().amax(1), book)
+
+
+# --- products ---------------------------------------------------------------------------------
+
+
+def linear_rows(bench: Bench) -> Rows:
+    sizes = [(32, 48)] if bench.smoke else [(2560, 640), (4096, 4096)]
+    few, widths = ((1, 9), (4,)) if bench.smoke else ((1, 8, 64), (4, 2, 3, 5, 8))
+    for bits in widths:
+        for n, k in sizes:
+            for rows in few:
+                title = f"product {rows} x {k} to {n}, {bits} bits"
+                yield title, partial(product, bench, rows, n, k, bits)
+
+
+def product(bench: Bench, rows: int, n: int, k: int, bits: int) -> Case:
+    x, dense = bench.random(rows, k), bench.random(n, k, seed=1, dtype=torch.float32)
+    weight = narrow(dense, bits)
+    codes = weight.indices().to(torch.uint8)
+    same = weight.dense().to(x.dtype)
+
+    def plain() -> Tensor:
+        values = weight.book[codes.int()] * weight.scale[:, None]
+        return functional.linear(x, values.to(x.dtype))
+
+    # Of the peers in 4 bits only; compiling each of the others would take all the time there is.
+    ways = both(bench, lambda: lin.linear(x, weight), plain, compiled=bits == 4)
+    ways["cuBLAS, 16 bits"] = lambda: lambda: functional.linear(x, same)
+    if bits == 4:
+        ways |= {"torchao, 4 bits": partial(torchao, x, same)}
+        ways |= {"bitsandbytes, 4 bits": partial(bitsandbytes, x, same)}
+    return Case(ways, lin.cost(rows, weight, x.element_size()))
+
+
+def layer(weight: Tensor) -> nn.Linear:
+    made = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device=weight.device)
+    made = made.to(weight.dtype)
+    made.weight.copy_(weight)
+    return made
+
+
+def torchao(x: Tensor, weight: Tensor) -> Call:
+    quantization, model = import_module("torchao.quantization"), nn.Sequential(layer(weight))
+    quantization.quantize_(model, quantization.Int4WeightOnlyConfig(group_size=32))
+    return lambda: model(x)
+
+
+def bitsandbytes(x: Tensor, weight: Tensor) -> Call:
+    library = import_module("bitsandbytes")
+    made = library.nn.Linear4bit(*weight.shape[::-1], bias=False, compute_dtype=x.dtype)
+    made.load_state_dict(layer(weight).state_dict())
+    made.to(x.device)
+    return lambda: made(x)
+
+
+# --- LSTMs ------------------------------------------------------------------------------------
+
+
+def lstm_rows(bench: Bench) -> Rows:
+    widths, streams = ((16,), (1, 17)) if bench.smoke else ((640, 1024), (1, 64))
+    for cells in widths:
+        for batch in streams:
+            for bits in (0, 4):
+                title = f"LSTM step, {batch} streams, {cells} cells, {bits or 16} bits"
+                yield title, partial(lstm_step, bench, batch, cells, bits)
+    for cells in widths:
+        for batch, frames in [(2, 3)] if bench.smoke else [(1, 200), (16, 200)]:
+            title = f"LSTM sequence, {batch} x {frames}, {cells} cells"
+            yield title, partial(lstm_sequence, bench, batch, frames, cells)
+
+
+def lstm_weight(bench: Bench, cells: int, dtype: torch.dtype, bits: int = 0) -> Weight:
+    dense = bench.random(4 * cells, 2 * cells, seed=1, dtype=torch.float32) / cells**0.5
+    return narrow(dense, bits) if bits else dense.to(dtype)
+
+
+def cudnn(weight: Tensor, bias: Tensor) -> nn.LSTM:
+    cells = weight.shape[1] // 2
+    made = nn.LSTM(cells, cells, batch_first=True).to(weight)
+    made.weight_ih_l0.copy_(weight[:, :cells])
+    made.weight_hh_l0.copy_(weight[:, cells:])
+    made.bias_ih_l0.copy_(bias)
+    made.bias_hh_l0.zero_()
+    made.flatten_parameters()
+    return made
+
+
+def cell(x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A step as one writes it."""
+    rows = functional.linear(torch.cat([x, h], -1), weight, bias)
+    i, f, g, o = rows.chunk(4, -1)
+    after = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(after)
+
+
+def lstm_step(bench: Bench, batch: int, cells: int, bits: int) -> Case:
+    dtype = torch.float32 if bench.smoke else torch.float16
+    weight = lstm_weight(bench, cells, dtype, bits)
+    dense = (weight.dense() if isinstance(weight, Packed) else weight).to(dtype)
+    bias = bench.random(4 * cells, seed=2, dtype=dtype)
+    x, h, c = (bench.random(batch, cells, seed=n, dtype=dtype) for n in (3, 4, 5))
+    states = rec.States(h.clone(), c.clone(), torch.arange(batch, device=bench.device))
+    net = cudnn(dense, bias)
+    ways = both(
+        bench,
+        lambda: rec.lstm_step(x, states, weight, bias),
+        lambda: cell(x, h, c, dense, bias),
+    )
+    ways["cuDNN"] = lambda: lambda: net(x[:, None], (h[None], c[None]))[0]
+    return Case(ways, rec.cost(batch, 1, weight, cells, x.element_size()))
+
+
+def lstm_sequence(bench: Bench, batch: int, frames: int, cells: int) -> Case:
+    dtype = torch.float32 if bench.smoke else torch.float16
+    weight, bias = lstm_weight(bench, cells, dtype), bench.random(4 * cells, seed=2, dtype=dtype)
+    assert isinstance(weight, Tensor)
+    x = bench.random(batch, frames, cells, dtype=dtype)
+    zero, net = x.new_zeros(batch, cells), cudnn(weight, bias)
+    # Compiled, all frames would be written out one after the other.
+    ways = both(
+        bench,
+        lambda: rec.lstm(x, zero, zero, weight, bias)[0],
+        lambda: rec.reference(x, zero, zero, weight, bias)[0],
+        compiled=False,
+    )
+    ways["cuDNN"] = lambda: lambda: net(x)[0]
+    return Case(ways, rec.cost(batch, frames, weight, cells, x.element_size()))
+
+
+# --- attention --------------------------------------------------------------------------------
+
+
+def attention_rows(bench: Bench) -> Rows:
+    frames, width, heads = (9, 16, 2) if bench.smoke else (1500, 512, 8)
+    for batch in (1,) if bench.smoke else (1, 8):
+        for relative in (True, False):
+            kind = "relative" if relative else "no"
+            title = f"attention, {batch} x {frames} frames, chunks, {kind} positions"
+            yield title, partial(offline, bench, (batch, frames, width), heads, relative)
+    for streams in (2,) if bench.smoke else (1, 64):
+        title = f"attention step, {streams} streams, 8 of 72 frames, relative positions"
+        yield title, partial(attention_step, bench, streams, width, heads)
+
+
+def offline(bench: Bench, shape: tuple[int, int, int], heads: int, relative: bool) -> Case:
+    frames = shape[1]
+    q, k, v, p = (bench.random(*shape, seed=n) for n in range(4))
+    r = bench.random(1, 2 * frames - 1, shape[2], seed=4)
+    positions = (p, r) if relative else ()
+    first, last = att.intervals(frames, frames, chunk=8, left=64, device=bench.device)
+    given = (q, k, v, heads, first, last, None, *positions)
+    ways = both(bench, lambda: att.attention(*given), lambda: att.reference(*given))
+    split = [in_heads(x, heads) for x in (q, k, v)]
+    s = torch.arange(frames, device=bench.device)
+    seen = (s >= first[:, None]) & (s <= last[:, None])
+    ways["SDPA"] = lambda: lambda: sdpa(split, seen, heads, *positions)
+    ways["FlexAttention"] = partial(flex, bench, split, (first, last), heads, *positions)
+    return Case(ways, att.cost(q, first, last, *positions))
+
+
+def sdpa(
+    split: list[Tensor], seen: Tensor, heads: int, p: Tensor | None = None, r: Tensor | None = None
+) -> Tensor:
+    mask = seen
+    if p is not None and r is not None:
+        scores = relative_scores(p, r, heads, len(seen))
+        mask = scores.masked_fill(~seen, float("-inf"))
+    return functional.scaled_dot_product_attention(*split, mask).transpose(1, 2).flatten(2)
+
+
+def flex(
+    bench: Bench,
+    split: list[Tensor],
+    bounds: tuple[Tensor, Tensor],
+    heads: int,
+    p: Tensor | None = None,
+    r: Tensor | None = None,
+) -> Call:
+    """Relative scores are made beside it: their product is not one of a query and a key."""
+    (first, last), frames = bounds, len(bounds[0])
+    if bench.smoke:
+        raise NotImplementedError("FlexAttention is left out of a smoke test")
+    block = create_block_mask(
+        lambda b, h, i, j: (j >= first[i]) & (j <= last[i]), None, None, frames, frames,
+        device=str(bench.device),
+    )  # fmt: skip
+
+    def call() -> Tensor:
+        if p is None or r is None:
+            return flex_attention(*split, block_mask=block)
+        scores = relative_scores(p, r, heads, frames)
+        return flex_attention(
+            *split, score_mod=lambda x, b, h, i, j: x + scores[b, h, i, j], block_mask=block
+        )
+
+    made = bench.compiled(call)
+    return lambda: made().transpose(1, 2).flatten(2)
+
+
+def attention_step(bench: Bench, streams: int, width: int, heads: int) -> Case:
+    q, k, v, p = (bench.random(streams, 8, width, seed=n) for n in range(4))
+    rings = [
+        att.Ring(*(bench.random(streams, 72, width, seed=n) for n in (5, 6))) for _ in range(2)
+    ]
+    slots = torch.arange(streams, device=bench.device)
+    about = att.streams_at(slots, 800 + 8 * slots, 8, chunk=8, left=64)
+    r = bench.random(1, 79, width, seed=7)
+    ours, theirs = ((q, k, v, heads, ring, about, p, r, -7) for ring in rings)
+    ways = both(bench, lambda: att.attention_step(*ours), lambda: att.reference_step(*theirs))
+    return Case(ways, att.cost(q, about.first, about.last, p, r, new=8))
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+def other_rows(bench: Bench) -> Rows:
+    batch, frames, width = (2, 5, 24) if bench.smoke else (16, 375, 512)
+    yield (
+        f"depthwise module, {batch} x {frames} x {width}",
+        partial(filters, bench, batch, frames, width),
+    )
+    yield (
+        f"layer norm, {batch * frames} rows of {width}",
+        partial(layer_norm, bench, batch * frames, width),
+    )
+    seconds = 0.1 if bench.smoke else 15.0
+    yield f"log-mel, {batch} x {seconds:g} s", partial(log_mel, bench, batch, seconds)
+
+
+def filters(bench: Bench, batch: int, frames: int, width: int) -> Case:
+    x, weight = bench.random(batch, frames, 2 * width), bench.random(width, 31, seed=1)
+    bias, scale, shift = (bench.random(width, seed=n) for n in (2, 3, 4))
+    around = dw.Around(True, (scale, shift), "swish")
+    given = (x, weight, bias, (30, 0, 1, 1), around)
+    ways = both(bench, lambda: dw.depthwise(*given), lambda: dw.reference(*given))
+    cost = dw.cost(batch, frames, weight, (30, 0, 1, 1), True, x.element_size())
+    return Case(ways, cost)
+
+
+def layer_norm(bench: Bench, rows: int, width: int) -> Case:
+    x, weight, bias = (bench.random(*s) for s in ((rows, width), (width,), (width,)))
+    given = (x, weight, bias, 1e-5)
+    ways = both(bench, lambda: norm.layer_norm(*given)[0], lambda: norm.reference(*given)[0])
+    return Case(ways, norm.cost(x))
+
+
+def log_mel(bench: Bench, batch: int, seconds: float) -> Case:
+    audio = bench.random(batch, int(16_000 * seconds), 1, dtype=torch.float32)
+    tables = mel.tables((80,), 400, 16_000.0, 0.0, 0.0, bench.device)
+    ways = both(
+        bench, lambda: mel.logmel(audio, tables, 160), lambda: mel.reference(audio, tables, 160)
+    )
+    fast = Logmel((80,), 400, 160, 16_000.0, 0.0, 0.0).to(bench.device)
+    ways["cuFFT"] = lambda: lambda: fast(audio)
+    return Case(ways, mel.cost(audio, tables, 160), batch * seconds)
+
+
+# --- the loss ---------------------------------------------------------------------------------
+
+
+def loss_rows(bench: Bench) -> Rows:
+    shape = (2, 4, 3, 9) if bench.smoke else (8, 200, 41, 1000)
+    for dtype in (torch.float32, bench.half):
+        title = f"transducer loss and gradient, {' x '.join(map(str, shape))}, {dtype}"
+        yield title.replace("torch.", ""), partial(transducer, bench, shape, dtype)
+
+
+def transducer(bench: Bench, shape: tuple[int, int, int, int], dtype: torch.dtype) -> Case:
+    batch, time, states, classes = shape
+    logits = bench.random(*shape, dtype=dtype)
+    targets = torch.arange(batch * (states - 1), device=bench.device) % (classes - 1)
+    targets = targets.view(batch, -1)
+    frames, labels = (torch.full((batch,), n, device=bench.device) for n in (time, states - 1))
+    about = loss.Batch(targets, frames.int(), labels.int(), classes - 1)
+    room, out, weight = loss.Lattice.room(logits), torch.empty_like(logits), logits.new_ones(batch)
+    losses = torch.empty(batch, device=bench.device)
+
+    def kernel() -> Tensor:
+        loss.sweep(logits, about, room, losses, both=True)
+        loss.gradient(logits, about, room, weight.float(), out)
+        return out
+
+    given = (logits, targets, frames, labels)
+    ways = both(bench, kernel, partial(graded, loss.reference, *given), compiled=False)
+    ways["torchaudio"] = partial(torchaudio, *given)
+    return Case(ways, loss.cost(shape, logits.element_size()))
+
+
+def graded(of: Callable[..., Tensor], logits: Tensor, *rest: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = logits.clone().requires_grad_()
+        return torch.autograd.grad(of(x, *rest).sum(), x)[0]
+
+
+def torchaudio(logits: Tensor, *rest: Tensor) -> Call:
+    rnnt_loss = import_module("torchaudio.functional").rnnt_loss
+    own = partial(rnnt_loss, blank=-1, reduction="none")
+    return partial(graded, own, logits, *(x.int() for x in rest))
+
+
+SECTIONS: Mapping[str, Callable[[Bench], Rows]] = {
+    "linear": linear_rows,
+    "lstm": lstm_rows,
+    "attention": attention_rows,
+    "rows": other_rows,
+    "loss": loss_rows,
+}

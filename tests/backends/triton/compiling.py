@@ -1,0 +1,386 @@
+"""Compiles kernels for a GPU that is not there, as their own entries launch them.
+
+    TRITON_INTERPRET=0 python -m asrc.tests.backends.triton.compiling linear 90 [--all]
+
+Runs the cases of a file of kernels, `linear.py`, on tensors that have no numbers and say that they
+are on a GPU. A launch is compiled for that compute capability, specialised as it would be, and
+ends there. Prints one JSON object a launch. `--all` compiles every candidate of the tuner instead
+of the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from triton.backends.compiler import GPUTarget
+from triton.runtime.driver import driver
+from triton.runtime.jit import JITFunction, MockTensor
+
+from asrc.backends.triton.kernels.attention import (
+    Ring,
+    attention,
+    attention_step,
+    intervals,
+    streams_at,
+)
+from asrc.backends.triton.kernels.conv1d import conv1d
+from asrc.backends.triton.kernels.conv2d import conv2d
+from asrc.backends.triton.kernels.depthwise import Around, depthwise, depthwise_step
+from asrc.backends.triton.kernels.embed import embed
+from asrc.backends.triton.kernels.greedy import (
+    Found,
+    Joint,
+    Plan,
+    Streams,
+    decode,
+    joint_argmax,
+)
+from asrc.backends.triton.kernels.linear import Epilogue, linear
+from asrc.backends.triton.kernels.logmel import Tables, logmel
+from asrc.backends.triton.kernels.lstm import States, lstm, lstm_step
+from asrc.backends.triton.kernels.norm import layer_norm, softmax
+from asrc.backends.triton.kernels.pointwise import Link, pointwise
+from asrc.backends.triton.kernels.running_sum import running_sum
+from asrc.backends.triton.kernels.transducer_loss import Batch, Lattice, gradient, sweep
+from asrc.backends.triton.packed import LANES, Packed
+from asrc.backends.triton.tuning import Config, Tuner
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What became of one; `stack` are bytes a thread, among them spilled registers."""
+
+    case: str
+    dtype: str
+    kernel: str
+    options: str
+    error: str = ""
+    cubin: int = 0
+    shared: int = 0
+    registers: int = 0
+    stack: int = 0
+
+
+# --- a GPU that is not there ------------------------------------------------------------------
+
+
+class OnGpu(TorchFunctionMode):
+    """Tensors are on `meta`, and say that they are on a GPU: entries ask where they are."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func == torch.Tensor.device.__get__:
+            return torch.device("cuda")
+        given = dict(kwargs or {})
+        if given.get("device") is not None:
+            given["device"] = torch.device("meta")
+        return func(*args, **given)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """As much of Triton's driver as compiling needs."""
+
+    capability: int
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self.capability, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+class Recorder:
+    """In the place of a launch."""
+
+    def __init__(self) -> None:
+        self.case, self.dtype = "", torch.float32
+        self.seen: set[tuple[str, ...]] = set()
+
+    def __call__(self, kernel: Any, grid: object) -> Callable[..., None]:
+        def launch(*args: object, **options: object) -> None:
+            given = [MockTensor(x.dtype) if isinstance(x, Tensor) else x for x in args]
+            self._record(kernel, given, options)
+
+        return launch
+
+    def _record(self, kernel: Any, given: list[object], options: dict[str, object]) -> None:
+        said = " ".join(f"{key}={value}" for key, value in options.items())
+        names = (self.case, str(self.dtype).removeprefix("torch."), kernel.__name__, said)
+        if names in self.seen:
+            return
+        self.seen.add(names)
+        try:
+            with redirect_stdout(sys.stderr):  # where the assembler fails it says so at length
+                made = kernel.run(*given, grid=None, warmup=True, **options)
+        except Exception as error:  # noqa: BLE001  every launch is tried, and named
+            found = Launch(*names, error=f"{type(error).__name__}: {error}")
+        else:
+            found = Launch(*names, "", len(made.kernel), made.metadata.shared, *_used(made))
+        print(json.dumps(asdict(found)), flush=True)  # noqa: T201  it is what a test reads
+
+
+def _used(made: Any) -> list[int]:
+    """Registers and bytes of stack of a thread."""
+    path = next(file for name, file in made.metadata_group.items() if name.endswith(".cubin"))
+    command = [triton.knobs.nvidia.cuobjdump.path, "-res-usage", path]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [int(found) for of in ("REG", "STACK") for found in re.findall(rf"{of}:(\d+)", said)]
+
+
+def best_of_all(tuner: Tuner, _: str, shape: object, candidates: Sequence[Config],
+                run: Callable[[Config], object], device: object) -> Config:  # fmt: skip
+    """In the place of `Tuner.best`."""
+    for candidate in candidates:
+        run(candidate)
+    return candidates[0]
+
+
+def first(tuner: Tuner, _: str, shape: object, candidates: Sequence[Config],
+          run: object, device: object) -> Config:  # fmt: skip
+    """The same, where one is enough."""
+    return candidates[0]
+
+
+# --- cases ------------------------------------------------------------------------------------
+
+Case = Callable[[torch.dtype], object]
+
+
+def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.empty(shape, dtype=dtype)
+
+
+def narrow(rows: int, columns: int, bits: int) -> Packed:
+    words = triton.cdiv(triton.cdiv(columns, LANES) * bits, 32)
+    found = room(rows, words, LANES, dtype=torch.int32), room(1 << bits), room(rows)
+    return Packed(*found, bits, columns)
+
+
+def _packed(rows: int, bits: int) -> Case:
+    then = Epilogue("swish", 0.5)
+    return lambda dtype: linear(
+        room(rows, 640, dtype=dtype), narrow(2560, 640, bits), room(2560), then
+    )
+
+
+def _product(dtype: torch.dtype) -> None:
+    x, weight = room(64, 640, dtype=dtype), room(2560, 640, dtype=dtype)
+    linear(x, weight, room(2560), Epilogue("swish", 0.5, room(64, 2560, dtype=dtype)))
+
+
+def _step(streams: int, bits: int) -> Case:
+    def case(dtype: torch.dtype) -> None:
+        weight = narrow(2560, 1280, bits) if bits else room(2560, 1280, dtype=dtype)
+        slots = torch.arange(streams)
+        states = States(room(streams, 640, dtype=dtype), room(streams, 640), slots)
+        lstm_step(room(streams, 640, dtype=dtype), states, weight, room(2560))
+
+    return case
+
+
+def _sequence(cells: int, batch: int) -> Case:
+    def case(dtype: torch.dtype) -> None:
+        weight, h = room(4 * cells, 640 + cells, dtype=dtype), room(batch, cells, dtype=dtype)
+        x = room(batch, 200, 640, dtype=dtype)
+        lstm(x, h, room(batch, cells), weight, room(4 * cells))
+
+    return case
+
+
+def _layer_norm(dtype: torch.dtype) -> None:
+    x = room(8, 200, 512, dtype=dtype)
+    layer_norm(x, room(512), room(512), 1e-5, x, 0.5)
+    layer_norm(x, room(512), None, 1e-5)
+
+
+def _softmax(dtype: torch.dtype) -> None:
+    softmax(room(64, 2501, dtype=dtype))
+    softmax(room(64, 2501, dtype=dtype), log=True)
+
+
+def _chain(dtype: torch.dtype) -> None:
+    x = room(8, 200, 512, dtype=dtype)
+    links = [Link("swish"), Link("mul", value=0.5), Link("add", 1), Link("swish_gate", 2)]
+    pointwise([x, room(8, 1, 512, dtype=dtype), x], links)
+    plain = ("relu", "tanh", "sigmoid", "gelu", "softplus", "abs", "exp", "sqrt", "log")
+    pointwise([x], [Link(kind) for kind in plain])
+
+
+def _attention(relative: bool, there: bool) -> Case:
+    def case(dtype: torch.dtype) -> None:
+        q, k, v, p = room(4, 375, 4 * 512, dtype=dtype).split(512, -1)
+        positions = (p, room(1, 749, 512, dtype=dtype)) if relative else ()
+        mask = room(4, 375, dtype=torch.bool) if there else None
+        attention(q, k, v, 8, *intervals(375, 375, chunk=8, left=64), mask, *positions)
+
+    return case
+
+
+def _attention_step(there: bool) -> Case:
+    def case(dtype: torch.dtype) -> None:
+        q, k, v, p = (room(16, 8, 512, dtype=dtype) for _ in "qkvp")
+        held = room(16, 72, dtype=torch.bool) if there else None
+        ring = Ring(room(16, 72, 512, dtype=dtype), room(16, 72, 512, dtype=dtype), held)
+        streams = streams_at(torch.arange(16), torch.arange(16), 8, chunk=8, left=64)
+        r = room(1, 79, 512, dtype=dtype)
+        attention_step(q, k, v, 8, ring, streams, p, r, -7)
+
+    return case
+
+
+def _conv1d(dtype: torch.dtype) -> None:
+    x, lengths = room(8, 400, 80, dtype=dtype), room(8, dtype=torch.int64)
+    then = Epilogue("relu", 1.0, room(8, 200, 512, dtype=dtype))
+    conv1d(x, room(512, 240, dtype=dtype), room(512), (2, 0, 1, 2), 1, then, lengths)
+    conv1d(x, room(80, 60, dtype=dtype), None, (2, 0, 1, 1), 4)
+
+
+def _conv2d(dtype: torch.dtype) -> None:
+    x, weight = room(4, 400, 1, 80, dtype=dtype), room(32, 1, 3, 3, dtype=dtype)
+    lengths = room(4, dtype=torch.int64)
+    y = conv2d(x, weight, room(32), (2, 0, 1, 2), 1, 2, Epilogue("relu"), lengths)
+    conv2d(y, room(32, 32, 3, 3, dtype=dtype), room(32), (2, 0, 1, 1))
+
+
+def _around() -> Around:
+    return Around(True, (room(512), room(512)), "swish")
+
+
+def _filters(dtype: torch.dtype) -> None:
+    x, lengths = room(4, 375, 1024, dtype=dtype), room(4, dtype=torch.int64)
+    there = room(4, 375, dtype=torch.bool)
+    weight = room(512, 31, dtype=dtype)
+    depthwise(x, weight, room(512), (30, 0, 1, 1), _around(), lengths, there)
+    depthwise(x[..., :512], weight, None, (15, 15, 1, 1))
+
+
+def _filters_step(dtype: torch.dtype) -> None:
+    state, weight = room(64, 30, 512, dtype=dtype), room(512, 31, dtype=dtype)
+    given = state, torch.arange(16), weight, room(512)
+    depthwise_step(room(16, 8, 1024, dtype=dtype), *given, around=_around())
+    depthwise_step(room(16, 1, 1024, dtype=dtype), *given, around=_around())
+
+
+def _running_sum(dtype: torch.dtype) -> None:
+    x, there = room(8, 200, 512, dtype=dtype), room(8, 200, dtype=torch.bool)
+    running_sum(x, there, 1)
+    running_sum(x, there, 1, room(8, 1, 512, dtype=dtype))
+
+
+def _logmel(dtype: torch.dtype) -> None:
+    table = Tables(room(400, 257), room(400, 257), room(257, 80), (80,))
+    logmel(room(8, 48000, 1, dtype=dtype), table, 160)
+    logmel(room(8, 48000, 1, dtype=dtype), table, 160, room(80), room(80))
+
+
+def _transducer_loss(dtype: torch.dtype) -> None:
+    logits = room(8, 200, 41, 1000, dtype=dtype)
+    labels, lengths = room(8, 40, dtype=torch.int64), room(8, dtype=torch.int32)
+    batch, lattice = Batch(labels, lengths, lengths, 999), Lattice.room(logits)
+    sweep(logits, batch, lattice, room(8), both=True)
+    gradient(logits, batch, lattice, room(8), logits)
+
+
+class Silent:
+    """A predictor of nothing."""
+
+    def begin(self, slots: Tensor) -> None:
+        pass
+
+    def step(self, labels: Tensor, slots: Tensor) -> Tensor:
+        return room(len(slots), 640)
+
+
+def _greedy(bits: int) -> Case:
+    def case(dtype: torch.dtype) -> None:
+        weight = narrow(1001, 640, bits) if bits else room(1001, 640, dtype=dtype)
+        joint_argmax(room(64, 640, dtype=dtype), room(64, 640, dtype=dtype), weight, room(1001))
+        streams = Streams.room(16, room(1, 640, dtype=dtype)).of(torch.arange(8))
+        frames, ends = room(8, 8, 640, dtype=dtype), room(8, dtype=torch.int64)
+        for plan in (Plan(window=4), Plan(alone=True)):
+            found = Found.room(8, 1)
+            decode(frames, ends, Silent(), Joint(weight, room(1001)), streams, found, plan)
+
+    return case
+
+
+CASES: Mapping[str, Case] = {
+    **{f"linear.packed-{rows}x{bits}": _packed(rows, bits)
+       for rows, bits in ((1, 3), (1, 4), (8, 3), (64, 4), (64, 5))},
+    "linear.float": _product,
+    **{f"lstm.step-{streams}x{bits}": _step(streams, bits)
+       for streams, bits in ((1, 0), (1, 4), (64, 0), (64, 4))},
+    "lstm.sequence-640": _sequence(640, 16),
+    "norm.layer": _layer_norm,
+    "norm.softmax": _softmax,
+    "pointwise.chain": _chain,
+    "embed.rows": lambda dtype: embed(room(64, dtype=torch.int64), room(2500, 640, dtype=dtype)),
+    "attention.plain": _attention(False, True),
+    "attention.relative": _attention(True, False),
+    "attention.step": _attention_step(False),
+    "attention.step-there": _attention_step(True),
+    "conv1d.windows": _conv1d,
+    "conv2d.windows": _conv2d,
+    "depthwise.offline": _filters,
+    "depthwise.step": _filters_step,
+    "running_sum.frames": _running_sum,
+    "logmel.bands": _logmel,
+    "transducer_loss.both": _transducer_loss,
+    "greedy.float": _greedy(0),
+    "greedy.packed": _greedy(4),
+}  # fmt: skip
+"""By the name of their file, a dot, and their own."""
+
+SLOW = ("linear.packed-8x3", "linear.packed-64x5")
+"""Compiled with all candidates only, in float32, which takes the most room: in an odd number of
+bits a tile of codes is 32 places long, and written out."""
+
+
+def dtypes_of(case: str, every: bool) -> Sequence[torch.dtype]:
+    """In which types a case is compiled."""
+    return DTYPES[:every] if case in SLOW else DTYPES
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("file")
+    options.add_argument("capability", type=int)
+    options.add_argument("--all", action="store_true", help="every candidate of the tuner")
+    given = options.parse_args()
+    driver.set_active(Driver(given.capability))
+    record = Recorder()
+    JITFunction.__getitem__ = lambda kernel, grid: record(kernel, grid)
+    Tuner.best = best_of_all if given.all else first
+    for name, case in CASES.items():
+        own = name.partition(".")[0] == given.file
+        for dtype in dtypes_of(name, given.all) if own else ():
+            record.case, record.dtype = name, dtype
+            with OnGpu(), torch.device("meta"):
+                case(dtype)
+
+
+if __name__ == "__main__":
+    main()
