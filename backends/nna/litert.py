@@ -1,4 +1,4 @@
-"""A `.tflite` file on LiteRT's reference kernels: the judge that is not ours."""
+"""A `.tflite` file on LiteRT: reference kernels, the judge that is not ours, or the fast ones."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from .tflite import tflite
 class LiteRt:
     """As `Executor`: a program, its states, and steps.
 
-    `file` is the program's, written anew if not given; `values` are the tensors of the last step.
+    `file` is the program's, written anew if not given. `fast` takes LiteRT's optimised kernels and
+    XNNPACK, which round otherwise here and there; of their steps, only outputs and states are kept.
     """
 
-    def __init__(self, program: Program, file: bytes | None = None) -> None:
+    def __init__(self, program: Program, file: bytes | None = None, *, fast: bool = False) -> None:
         self.program = program
         self._file = tflite(program) if file is None else file
         self._interpreter = Interpreter(
             model_content=self._file,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=(
+                OpResolverType.BUILTIN if fast else OpResolverType.BUILTIN_REF
+            ),
+            experimental_preserve_all_tensors=not fast,
             num_threads=1,
         )
         self._interpreter.allocate_tensors()
