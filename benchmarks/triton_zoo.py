@@ -4,7 +4,7 @@
 
 Two short utterances of noise, random weights: the largest difference, relative to the largest
 number of a value, offline and as a stream; how many values run in a kernel, and how many PyTorch
-computes. It takes an hour of one core: the interpreter is slow.
+computes. It takes some twenty minutes of one core: the interpreter is slow.
 """
 
 from __future__ import annotations
