@@ -7,10 +7,12 @@ number as a factor, a residual. `absorb` says whether a module takes in the next
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..torch.audio import Logmel
 from ..torch.leaves import (
@@ -393,12 +395,30 @@ class Attention(Fast):
         p: Tensor | None = None,
         r: Tensor | None = None,
     ) -> Tensor:
-        flat = q.flatten(1, -2)
+        flat, mixed = q.flatten(1, -2), v.shape[-1] // self.heads
         first, last = self._seen(flat, k)
         mask = None if there is None else there.expand(k.shape[:2])
         k, v = (x.expand(len(q), *x.shape[1:]) for x in (k, v))
-        y = attention(flat, k, v, self.heads, first, last, mask, p, r, low=self.low)
-        return y.view(q.shape)
+        wide = max(x.shape[-1] for x in (q, v, q if p is None else p)) // self.heads
+        given = self._as_wide(flat, wide, scaled=True), self._as_wide(k, wide)
+        more: tuple[Tensor | None, Tensor | None] = None, None
+        if p is not None and r is not None:
+            more = self._as_wide(p, wide, scaled=True), self._as_wide(r, wide)
+        value = self._as_wide(v, wide)
+        y = attention(*given, value, self.heads, first, last, mask, *more, low=self.low)
+        if mixed < wide:
+            y = y.view(*y.shape[:-1], self.heads, wide)[..., :mixed].flatten(-2)
+        return y.reshape(*q.shape[:-1], self.heads * mixed)
+
+    def _as_wide(self, x: Tensor, wide: int, *, scaled: bool = False) -> Tensor:
+        """With zeros behind each head, which add nothing to products: the kernel knows one width.
+        It divides scores by the root of that, so that queries are `scaled`."""
+        own = x.shape[-1] // self.heads
+        if own == wide:
+            return x
+        apart = x.reshape(*x.shape[:-1], self.heads, own)
+        heads = functional.pad(apart, (0, wide - own)).flatten(-2)
+        return heads * sqrt(wide / own) if scaled else heads
 
     def _seen(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         if self.spans is None:

@@ -132,8 +132,10 @@ def attention(
 
     A query sees the keys `first .. last` (`[Q]` or `[B, Q]`) of those that are `there` (`[B, K]`),
     or gets zeros. `p` is `[B, Q, W]`, `r` `[1, 2 n - 1, W]` for the distances `-(n - 1) .. n - 1`,
-    or `[1, distances, W]` from `low` on; query t and key s are at the distance `t - s`.
+    or `[1, distances, W]` from `low` on; query t and key s are at the distance `t - s`. Raises
+    ValueError where their widths differ.
     """
+    _check(q, k, v, p, r)
     y = torch.empty(q.shape, dtype=q.dtype, device=q.device) if out is None else out
     if y.numel():
         _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low)))
@@ -159,6 +161,7 @@ def attention_step(
     `r`, `[1, distances, W]`, begins at the distance `low`; by itself, distance zero is in its
     middle. `there` (`[B, m]`) says which new frames there are. No two streams share a slot.
     """
+    _check(q, k, v, p, r)
     y = torch.empty(q.shape, dtype=q.dtype, device=q.device) if out is None else out
     new, capacity = k.shape[1], ring.keys.shape[1]
     if new > capacity:
@@ -176,6 +179,13 @@ def _least(r: Tensor | None, low: int | None) -> int:
     if low is not None:
         return low
     return 0 if r is None else -(r.shape[1] // 2)
+
+
+def _check(q: Tensor, *others: Tensor | None) -> None:
+    """A kernel would read what is behind a narrower one."""
+    if any(x.shape[-1] != q.shape[-1] for x in others if x is not None):
+        widths = [x.shape[-1] for x in (q, *others) if x is not None]
+        raise ValueError(f"queries, keys, values and positions of different widths: {widths}")
 
 
 def _flags(k: Tensor, ring: Ring, there: Tensor | None) -> Tensor | None:

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import asrc
+from asrc.backends.torch import attention
 from asrc.backends.torch.examples import Length
 from asrc.backends.torch.initialise import initialise
 from asrc.backends.torch.lowered import Lowered
 from asrc.backends.triton.compare import differences
 from asrc.backends.triton.lowering import TritonModel, to_triton
-from asrc.backends.triton.modules import Linear
+from asrc.backends.triton.modules import Attention, Linear
 from asrc.compiler.facts import Facts
 from asrc.passes.quantize import Quantize
 from asrc.tests.backends.torch import zoo
@@ -140,3 +141,14 @@ def test_weights_that_change_are_packed_anew() -> None:
     with torch.no_grad():
         product.leaf.weight.mul_(-1)
     assert not torch.allclose(product(x), before)
+
+
+@pytest.mark.parametrize(("own", "mixed", "position"), [(6, 4, 6), (4, 6, 4), (4, 4, 3), (3, 5, 6)])
+def test_heads_of_different_widths(own: int, mixed: int, position: int) -> None:
+    """Values, and positions, may be wider or narrower than queries and keys."""
+    q, k, v = random(2, 7, 2 * own), random(2, 7, 2 * own, seed=1), random(2, 7, 2 * mixed, seed=2)
+    p, r = random(2, 7, 2 * position, seed=3), random(1, 13, 2 * position, seed=4)
+    found = Attention(2, {"left": 3, "right": 1})(q, k, v, None, p, r)
+    seen = attention.visible(q, k, left=3, right=1)
+    bias = attention.relative_scores(p, r, 2, 7)
+    close(found, attention.attend(q, k, v, 2, seen, bias))
