@@ -185,6 +185,44 @@ def row(arm: Arm, bits: int, found: list[dict[str, Any]]) -> str:
     return f"| {name} | {width} | {each} | {mean(rates):.1f} | {spread} | {ends} |"
 
 
+PAIRS = (
+    *((("float", bits), ("float", 0)) for bits in (8, 4)),
+    (("integers 8", 8), ("rounded 8", 8)),
+    *(((f"integers {bits}", bits), ("float", bits)) for bits in (8, 5, 4, 2)),
+    (("learned 2", 2), ("integers 2", 2)),
+)
+"""Arms and bits, each compared with another."""
+
+
+def paired(given: argparse.Namespace) -> None:
+    """Differences over the utterances of the seeds that both have."""
+    print("\n| arm | less | points | 95 %, paired |")
+    print("|---|---|---:|---|")
+    for one, other in PAIRS:
+        both = [(of(given, one, n), of(given, other, n)) for n in given.seeds]
+        found = [(a, b) for a, b in both if a and b]
+        if found:
+            gap, low, high = difference(found)
+            names = (f"{name}, {bits or 32} bits" for name, bits in (one, other))
+            print(f"| {' | '.join(names)} | {gap:.1f} | {low:.1f} to {high:.1f} |")
+
+
+def of(given: argparse.Namespace, arm: tuple[str, int], seed: int) -> dict[str, Any] | None:
+    name, bits = arm
+    place = given.out / f"{name.replace(' ', '')}-{seed}-{bits}.json"
+    return json.loads(place.read_text()) if place.exists() else None
+
+
+def difference(found: list[tuple[dict[str, Any], dict[str, Any]]]) -> tuple[float, float, float]:
+    """Points of the word error rate, and the ends of its interval (bootstrap of utterances)."""
+    words = sum(np.array(one["words"]) for one, _ in found)
+    extra = sum(np.array(one["errors"]) - np.array(other["errors"]) for one, other in found)
+    drawn = np.random.default_rng(0).integers(0, len(words), (4000, len(words)))
+    rates = 100 * extra[drawn].sum(1) / words[drawn].sum(1)
+    low, high = np.percentile(rates, [2.5, 97.5])
+    return 100 * float(extra.sum() / words.sum()), float(low), float(high)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -210,6 +248,7 @@ def main() -> None:
         for task in tasks:
             task.result()
     table(given)
+    paired(given)
 
 
 if __name__ == "__main__":
