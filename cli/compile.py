@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,12 +83,12 @@ def command(
 
 def _for_triton(model: Path, bits: int | None, out: Path) -> None:
     from ..compiler.artefact import write_artefact
-    from ..runtime.fast import compiled_fast, placed
+    from ..runtime.fast import compiled_fast
     from ..runtime.recogniser import read_recogniser
 
-    recogniser = read_recogniser(model)
-    report = placed(recogniser.lowered)
-    write_artefact(out, compiled_fast(recogniser, bits))
+    parts = compiled_fast(read_recogniser(model), bits)
+    report = json.loads(parts["manifest.json"])["kernels"]
+    write_artefact(out, parts)
     if look().json:
         show_json({"artefact": str(out), "bytes": out.stat().st_size, "kernels": report})
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,6 +65,14 @@ def unpack(data: bytes, name: str) -> dict[str, bytes]:
             return {part: archive.read(part) for part in archive.namelist()}
     except (zipfile.BadZipFile, ValueError, KeyError, OSError, NotImplementedError) as error:
         raise _damaged(name, str(error)) from None
+
+
+def kind_of(parts: Mapping[str, bytes]) -> str:
+    """What the manifest says that an artefact is; nothing where it says nothing."""
+    try:
+        return str(json.loads(parts["manifest.json"])["kind"])
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 def write_artefact(path: Path, parts: Mapping[str, bytes]) -> None:

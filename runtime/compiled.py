@@ -240,10 +240,12 @@ def _period(facts: Facts, path: str) -> Fraction:
     return clock.period
 
 
-def read_compiled(path: Path) -> Compiled:
-    """Raises AsrcError E0008 where it cannot be read, E1201 where a byte is wrong or a part is
+def read_compiled(path: Path, parts: Mapping[str, bytes] | None = None) -> Compiled:
+    """An artefact, or its `parts` where they have been read.
+
+    Raises AsrcError E0008 where it cannot be read, E1201 where a byte is wrong or a part is
     missing, E1202 where it is of another version."""
-    parts = read_artefact(path)
+    parts = read_artefact(path) if parts is None else parts
     try:
         manifest = json.loads(parts["manifest.json"])
         if manifest["kind"] != KIND:

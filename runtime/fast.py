@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,10 @@ def placed(lowered: Lowered) -> dict[str, dict[str, str]]:
     }
 
 
-def read_fast(path: Path, parts: dict[str, bytes] | None = None) -> Recogniser:
-    """Raises AsrcError E0008 where it cannot be read, E1201 and E1202 for its contents, E1206
+def read_fast(path: Path, parts: Mapping[str, bytes] | None = None) -> Recogniser:
+    """An artefact, or its `parts` where they have been read.
+
+    Raises AsrcError E0008 where it cannot be read, E1201 and E1202 for its contents, E1206
     where triton is missing or there is nothing to run it on."""
     parts = read_artefact(path) if parts is None else parts
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..compiler.artefact import ON_KERNELS, read_artefact
+from ..compiler.artefact import ON_KERNELS, kind_of, read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
 from .recogniser import read_recogniser
 from .running import Recognises
@@ -18,7 +18,7 @@ def read_model(path: Path) -> Recognises:
     if not path.is_file():
         return read_recogniser(path)
     parts = read_artefact(path)
-    if ON_KERNELS in parts.get("manifest.json", b"").decode("utf-8", "replace"):
+    if kind_of(parts) == ON_KERNELS:
         from .fast import read_fast
 
         return read_fast(path, parts)
@@ -29,4 +29,4 @@ def read_model(path: Path) -> Recognises:
             f"`{path}` is for an accelerator, and the Python package `{error.name}` is missing"
         )
         raise AsrcError(diagnostic("E1203", message, help="pip install 'asrc[nna]'")) from None
-    return read_compiled(path)
+    return read_compiled(path, parts)

@@ -18,6 +18,7 @@ from torch.nn import functional
 from ..torch import attention, frame, frames, inner, ports, recurrent, stepping
 from ..torch.audio import Logmel
 from ..torch.dropout import Dropout
+from ..torch.emit import attach
 from ..torch.leaves import (
     BatchNorm,
     Cmvn,
@@ -147,9 +148,8 @@ class Rewriter:
             if not isinstance(leaf, Constant | Number):
                 self._left(node, _WHY.get(type(leaf), "no kernel computes it"))
         elif node.op == "get_attr":
-            owner, _, name = str(node.target).rpartition(".")
+            owner = str(node.target).rpartition(".")[0]
             attach(self.root, owner, self.old.get_submodule(owner))
-            assert name
         elif node.op == "call_function" and not _is_bookkeeping(node.target):
             self._left(node, _WHY.get(node.target, "no kernel computes it"))
         return self.graph.node_copy(node, self.value)
@@ -175,20 +175,19 @@ class Rewriter:
         kernels = []
         made = None
         if pending.module is not None:
-            made = self._called(pending.module, pending.args, pending.values[-1])
+            made = self._called(pending.module, pending.args)
             kernels.append(pending.module.kernel)
         if pending.chain:
             first = pending.args[0] if made is None else made
             module = Pointwise(pending.chain)
-            made = self._called(module, [first, *pending.operands], pending.values[-1])
+            made = self._called(module, [first, *pending.operands])
             kernels.append(module.kernel)
         assert made is not None
         self.placed += [Placed(value, " + ".join(kernels)) for value in pending.values]
         return made
 
-    def _called(self, module: Fast, args: Sequence[Any], value: str) -> fx.Node:
-        place = f"{module.kernel}.{len(self.graph.nodes)}"
-        attach(self.root, place, module)
+    def _called(self, module: Fast, args: Sequence[Any]) -> fx.Node:
+        place = attach(self.root, f"{module.kernel}.{len(self.graph.nodes)}", module)
         return self.graph.call_module(place, tuple(args))
 
     def by(self, node: fx.Node, module: Fast, *args: Any) -> Pending:
@@ -222,16 +221,6 @@ class Rewriter:
             pending.operands.append(operand)
             pending.chain.append(Link(kind, len(pending.operands)))
         return pending
-
-
-def attach(root: nn.Module, path: str, module: nn.Module) -> None:
-    """At a dotted place, folders made as they are needed."""
-    *folders, name = path.split(".")
-    for folder in folders:
-        if not hasattr(root, folder):
-            root.add_module(folder, nn.Module())
-        root = root.get_submodule(folder)
-    setattr(root, name, module)
 
 
 def value_of(node: fx.Node) -> str:
