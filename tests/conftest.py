@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import sys
 from collections.abc import Callable
 from difflib import unified_diff
 from pathlib import Path
@@ -28,6 +30,14 @@ hypothesis.settings.load_profile("ci")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/")
     parser.addoption("--runs", type=int, metavar="N", help="examples for each counted test")
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_each_run() -> None:
+    """Draws without a generator are the same in every run and in every order of the tests."""
+    random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture

@@ -211,7 +211,8 @@ def test_scales_learn_by_what_they_move(bits: int) -> None:
     """With weights beyond all codes the slope is exact."""
     weight = np.random.default_rng(1).standard_normal((6, 50)).astype(np.float32)
     scales, book = fitted(weight, bits)
-    beyond, slope = torch.from_numpy(9 * np.sign(weight) + weight), torch.randn(6, 50)
+    beyond = torch.from_numpy(9 * np.sign(weight) + weight)
+    slope = torch.rand((6, 50), generator=torch.Generator().manual_seed(1)) * beyond.sign()
     table = None if book is None else torch.from_numpy(book)
     scale = torch.from_numpy(scales).requires_grad_()
     (weights_at(beyond, scale, table) * slope).sum().backward()
