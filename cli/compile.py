@@ -23,7 +23,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--calibrate", type=PATH, help="A manifest to take ranges from.")
 @click.option("--utterances", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--weights", "bits", type=click.IntRange(1, 8), help="Bits; nna: 8, triton: float.")
-@click.option("--machine", multiple=True, help="An accelerator, such as ethos-u55-256.")
+@click.option("--machine", multiple=True, help="An accelerator, or its `.toml` file.")
 @click.option("--out", type=PATH, required=True, help="The artefact, such as model.asrc.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @common
@@ -47,7 +47,8 @@ def command(
     stays on the host is listed with the reason. `asrc transcribe` and `asrc eval` take the file.
 
     With --machine, which may be repeated, Vela compiles the programs for that accelerator as well;
-    times and memory are its estimates for one step.
+    times and memory are its estimates for one step. Of a machine that is known by its rates alone,
+    such as generic-8bit, they are asrc's own.
 
     For `triton`, values stay in float; with --weights, weights become codebooks that kernels read
     in so many bits. Which kernel makes which value is listed, and what PyTorch computes and why.
@@ -134,10 +135,11 @@ def _plain(estimates: Any) -> dict[str, Any]:
 
 
 def _show_estimates(estimates: Any) -> None:
-    head = ("Vela's estimates", "us a step", "KiB of SRAM", "bits a weight", "off the accelerator")
+    head = ("estimates", "by", "us a step", "KiB of SRAM", "bits a weight", "off the accelerator")
     rows = [
         (
             f"{on} {name}",
+            e.by,
             f"{1e6 * e.seconds:.0f}",
             f"{e.sram / 1024:.1f}",
             f"{e.bits:.2f}",
@@ -146,4 +148,4 @@ def _show_estimates(estimates: Any) -> None:
         for on, programs in estimates.items()
         for name, e in programs.items()
     ]
-    show_table(head, rows)
+    show_table(head, rows, left=2)

@@ -30,9 +30,10 @@ import torch
 from safetensors.numpy import load
 
 from ..backends.nna.calibrate import calibrated, missing
+from ..backends.nna.estimate import estimated
 from ..backends.nna.golden import recorded
 from ..backends.nna.lower import Lowered as Steady
-from ..backends.nna.machine import Estimate, machine, vela
+from ..backends.nna.machine import Estimate, Plain, machine, vela
 from ..backends.nna.program import Array
 from ..backends.nna.saved import packed, restored, saved
 from ..backends.nna.tflite import tflite
@@ -166,17 +167,20 @@ def _narrow(recogniser: Recogniser, bits: int) -> tuple[Facts, Mapping[str, Arra
 
 
 def for_machines(parts: Mapping[str, bytes], names: Iterable[str]) -> dict[str, bytes]:
-    """The parts, and programs compiled for accelerators by their own compiler, with its estimates.
+    """The parts, and programs compiled for accelerators by their own compiler, with its estimates;
+    for an accelerator that has none, our estimates.
 
     They are `<machine>/<program>.tflite` and `estimates.json`. Raises AsrcError E0702 for a machine
-    that is not known, E0704 where its compiler does not take a program.
+    that is not known, E0704 where its compiler does not take a program or its memory is too small.
     """
     found = dict(parts)
     estimates: dict[str, dict[str, Any]] = {}
     for on in [machine(name) for name in names]:
         for name in NAMES:
-            made, estimate = vela(parts[f"{name}.tflite"], on)
-            found[f"{on.name}/{name}.tflite"] = made
+            if isinstance(on.how, Plain):
+                estimate = estimated(restored(parts, name).program, on)
+            else:
+                found[f"{on.name}/{name}.tflite"], estimate = vela(parts[f"{name}.tflite"], on)
             estimates.setdefault(on.name, {})[name] = asdict(estimate)
     if estimates:
         found["estimates.json"] = (json.dumps(estimates, indent=1) + "\n").encode()

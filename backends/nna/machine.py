@@ -1,7 +1,9 @@
 """Accelerators: their description files, and what their own compiler says of a program.
 
-A machine is a file in `machines/`; another one needs no code. Times, memory and sizes are the
-estimates of the downstream compiler, Vela; nothing here has run on a device.
+A machine is a file in `machines/`, or one of the user's; another one needs no code. One that has a
+compiler, Vela, says how that is called, and times, memory and sizes are its estimates. One that has
+none says its operators, rates and memory, and the estimates are ours (`estimate.py`). Nothing here
+has run on a device.
 """
 
 from __future__ import annotations
@@ -12,30 +14,62 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from ...compiler.diagnostics import AsrcError, diagnostic
+from ...compiler.files import read_bytes
 from ...compiler.nearest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What Vela is told: its names of the accelerator, of the system around it, of its memories."""
+class Vela:
+    """Vela's names of the accelerator, of the system around it, of its memories."""
 
-    name: str
-    summary: str
     accelerator: str
     system: str
     memory: str
 
 
 @dataclass(frozen=True, slots=True)
+class Rates:
+    """`clock` in cycles a second; a cycle makes so many `products` of int8 codes, or `elements`
+    of other results, and reads so many bytes of `weights`; an operator begins after `setup`."""
+
+    clock: float
+    products: float
+    elements: float
+    setup: float
+    weights: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Kinds of operators by the format of what they make, rates, bytes of `sram` for values."""
+
+    operators: Mapping[str, frozenset[str]]
+    rates: Rates
+    sram: int
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """An accelerator, and how its estimates come about."""
+
+    name: str
+    summary: str
+    how: Vela | Plain
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """Of one step of a program: seconds; bytes of SRAM; bytes of weights as they are streamed, and
-    how many weights these are; operators on the accelerator and off it; seconds of compiling."""
+    how many weights these are; operators on the accelerator and off it; seconds of compiling; whose
+    estimate it is."""
 
     seconds: float
     sram: int
@@ -44,6 +78,7 @@ class Estimate:
     operators: int
     elsewhere: int
     compiling: float
+    by: str = "Vela"
 
     @property
     def bits(self) -> float:
@@ -54,18 +89,37 @@ class Estimate:
 def machines() -> dict[str, Machine]:
     """All descriptions, by name."""
     folder = files("asrc.backends.nna.machines")
-    found = [entry for entry in folder.iterdir() if entry.name.endswith(".toml")]
-    return {m.name: m for m in sorted(map(_described, found), key=lambda machine: machine.name)}
+    paths = (Path(str(entry)) for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return {path.stem: _described(path) for path in sorted(paths)}
 
 
-def _described(entry: object) -> Machine:
-    path = Path(str(entry))
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
-    return Machine(path.stem, table["summary"], **table["vela"])
+def _described(path: Path) -> Machine:
+    try:
+        table = tomllib.loads(read_bytes(path).decode())
+        how = Vela(**table["vela"]) if "vela" in table else _plain(table)
+        return Machine(path.stem, str(table["summary"]), how)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        message = f"`{path}` describes no accelerator: {error}"
+        help = "compare it with backends/nna/machines/generic-8bit.toml"
+        raise AsrcError(diagnostic("E0702", message, help=help)) from None
+
+
+def _plain(table: Mapping[str, Any]) -> Plain:
+    kinds = {str(dtype): frozenset(map(str, names)) for dtype, names in table["operators"].items()}
+    rates = Rates(**{name: float(value) for name, value in table["rates"].items()})
+    if min(rates.clock, rates.products, rates.elements, rates.weights) <= 0 or rates.setup < 0:
+        raise ValueError("rates are above zero")
+    return Plain(kinds, rates, int(table["memory"]["sram"]))
 
 
 def machine(name: str) -> Machine:
-    """Raises AsrcError E0702 for a name that no description has."""
+    """By name, or by the path of a description that ends in `.toml`.
+
+    Raises AsrcError E0702 for a name that no description has and for a file that is none, E0008 for
+    one that cannot be read.
+    """
+    if name.endswith(".toml"):
+        return _described(Path(name))
     known = machines()
     if name in known:
         return known[name]
@@ -76,13 +130,16 @@ def machine(name: str) -> Machine:
 def vela(program: bytes, on: Machine) -> tuple[bytes, Estimate]:
     """A `.tflite` file compiled for a machine, and the estimates.
 
-    Raises AsrcError E0704 where Vela is missing or does not take the program.
+    Raises AsrcError E0704 where Vela is missing or does not take the program, ValueError for a
+    machine that Vela does not know.
     """
+    if not isinstance(on.how, Vela):
+        raise ValueError(f"Vela does not compile for {on.name}")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "program.tflite")
         source.write_bytes(program)
         start = perf_counter()
-        said = _run(source, on)
+        said = _run(source, on, on.how)
         seconds = perf_counter() - start
         made = next(Path(folder).glob("*_vela.tflite"), None)
         summary = next(Path(folder).glob("*_summary_*.csv"), None)
@@ -94,11 +151,11 @@ def vela(program: bytes, on: Machine) -> tuple[bytes, Estimate]:
 _VELA = "import sys; from ethosu.vela.vela import main; sys.exit(main(sys.argv[1:]))"
 
 
-def _run(source: Path, on: Machine) -> str:
+def _run(source: Path, on: Machine, how: Vela) -> str:
     options = {
-        "--accelerator-config": on.accelerator,
-        "--system-config": on.system,
-        "--memory-mode": on.memory,
+        "--accelerator-config": how.accelerator,
+        "--system-config": how.system,
+        "--memory-mode": how.memory,
         "--config": "Arm/vela.ini",
         "--output-dir": str(source.parent),
     }

@@ -1,0 +1,103 @@
+"""Our estimates for a machine of which only rates are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asrc.backends.nna.estimate import alive, estimated, products, stream
+from asrc.backends.nna.machine import Machine, Plain, machine
+from asrc.backends.nna.program import Op, Program, Tensor
+from asrc.compiler.diagnostics import AsrcError
+from asrc.tests.backends.nna.models import ENCODERS, programs
+
+ON = machine("generic-8bit")
+
+
+def dense(values: int = 256) -> Program:
+    """A table of a product: 8 codes, 8 outputs of 4 codes each, then of all 8."""
+    codes = np.arange(8 * 4).reshape(8, 1, 1, 4) % values
+    tensors = [
+        Tensor("x", (1, 1, 1, 4)),
+        Tensor("w", (8, 1, 1, 4), data=codes.astype(np.int8)),
+        Tensor("b", (8,), "int32", data=np.zeros(8, np.int32)),
+        Tensor("y", (1, 1, 1, 8)),
+        Tensor("flat", (1, 8)),
+        Tensor("z", (1, 8)),
+    ]
+    ops = (
+        Op("conv", ("x", "w", "b"), "y"),
+        Op("reshape", ("y",), "flat"),
+        Op("tanh", ("flat",), "z"),
+    )
+    return Program("dense", {t.name: t for t in tensors}, ops, ("x",), ("z",))
+
+
+def described(**changes: object) -> Machine:
+    assert isinstance(ON.how, Plain)
+    return replace(ON, how=replace(ON.how, **changes))
+
+
+def test_products_memory_and_cycles_by_hand() -> None:
+    program = dense()
+    assert [products(program, op) for op in program.ops] == [32, 0, 0]
+    assert alive(program) == 16  # a reshape copies nothing: x and y, then y and z
+    assert isinstance(ON.how, Plain)
+    found = estimated(program, ON)
+    rates = ON.how.rates
+    cycles = 2 * rates.setup + 32 / rates.weights + 8 / rates.elements
+    assert found.seconds == pytest.approx(cycles / rates.clock)
+    assert (found.operators, found.elsewhere, found.weights, found.by) == (3, 0, 32, "asrc")
+
+
+@pytest.mark.parametrize(("values", "bits"), [(2, 1), (4, 2), (5, 3), (16, 4)])
+def test_a_stream_has_the_bits_of_an_index(values: int, bits: int) -> None:
+    weight = dense(values).tensors["w"]
+    assert stream(weight) == min(32 * bits // 8 + values, 32)
+
+
+def test_what_the_machine_has_not_runs_elsewhere() -> None:
+    without = described(operators={"int8": frozenset({"conv", "reshape"})})
+    found = estimated(dense(), without)
+    assert (found.operators, found.elsewhere) == (2, 1)
+
+
+def test_too_little_memory() -> None:
+    with pytest.raises(AsrcError, match=r"E0704.*keeps 16 bytes at once, generic-8bit has 15"):
+        estimated(dense(), described(sram=15))
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_whole_models(encoder: str) -> None:
+    for part in ("encoder", "predictor", "joint"):
+        program = getattr(programs(encoder), part).program
+        found = estimated(program, ON)
+        assert found.elsewhere == 0
+        assert found.seconds > 0
+        states = sum(program.tensors[n].bytes for n in program.states)
+        assert states <= found.sram <= sum(t.bytes for t in program.tensors.values())
+
+
+def test_a_description_of_the_users(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "backends/nna/machines/generic-8bit.toml").read_text()
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text.replace("500e6", "1e9"))
+    assert estimated(dense(), machine(str(mine))).seconds == estimated(dense(), ON).seconds / 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "summary = 1 1", "summary = 'x'", "summary = 'x'\n[vela]\nspeed = 1",
+     "summary = 'x'\noperators = 1\nrates = 2", "\xff",
+     "summary = 'x'\n[operators]\n[rates]\nclock=0\nproducts=1\nelements=1\nsetup=0\nweights=1"],
+)  # fmt: skip
+def test_no_description(tmp_path: Path, text: str) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_bytes(text.encode("latin-1"))
+    with pytest.raises(AsrcError, match=r"E0702.*describes no accelerator"):
+        machine(str(mine))
+    with pytest.raises(AsrcError, match="E0008"):
+        machine(str(tmp_path / "other.toml"))
