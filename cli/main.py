@@ -16,6 +16,7 @@ from .guard import FAILED, READER_GONE, Guard, close_quietly, exit_code, version
 from .terminal import show_diagnostics
 
 COMMANDS = (
+    "bench",
     "check",
     "compile",
     "completion",

@@ -37,7 +37,7 @@ def test_a_misspelt_command_is_answered_with_the_near_one(run: Run) -> None:
     done = run("chekc", "m.asr")
     assert done.exit_code == 2
     assert "did you mean `check`?" in done.stderr
-    assert "commands are check, " in run("zzz").stderr
+    assert "commands are bench, check, " in run("zzz").stderr
 
 
 @pytest.mark.parametrize("args", [["check"], ["inspect", "m.asr", "--depth", "-1"], ["--nope"]])
