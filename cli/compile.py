@@ -24,6 +24,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--utterances", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--weights", "bits", type=click.IntRange(1, 8), help="Bits; nna: 8, triton: float.")
 @click.option("--machine", multiple=True, help="An accelerator, or its `.toml` file.")
+@click.option("--exact", is_flag=True, help="triton: the integers of nna, on kernels.")
 @click.option("--out", type=PATH, required=True, help="The artefact, such as model.asrc.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @common
@@ -34,6 +35,7 @@ def command(
     utterances: int,
     bits: int | None,
     machine: tuple[str, ...],
+    exact: bool,
     out: Path,
     threads: int,
 ) -> None:
@@ -52,8 +54,12 @@ def command(
 
     For `triton`, values stay in float; with --weights, weights become codebooks that kernels read
     in so many bits. Which kernel makes which value is listed, and what PyTorch computes and why.
+    With --exact, the file holds the integer programs that `nna` has, and every code of them is
+    the same on the GPU.
     """
-    if target == "triton":
+    if exact and target != "triton":
+        raise click.UsageError("--exact is for --target triton; the integers of nna are exact")
+    if target == "triton" and not exact:
         _for_triton(model, bits, out)
         return
     bits = 8 if bits is None else bits
@@ -69,7 +75,7 @@ def command(
         raise click.UsageError("a float model needs --calibrate: real audio gives the ranges")
     heard = [] if calibrate is None else _heard(recogniser, calibrate, utterances)
     inputs = graph_inputs(recogniser.lowered, recogniser.vocabulary, heard)
-    parts = compiled(recogniser, inputs, bits)
+    parts = compiled(recogniser, inputs, bits, "triton" if exact else "asrc")
     write_artefact(out, for_machines(parts, machine))
     found = read_compiled(out)
     if look().json:

@@ -16,9 +16,10 @@ PATH = click.Path(path_type=Path)
 @click.argument("program")
 @click.option("--inputs", type=PATH, help="Codes (safetensors); the golden ones, if not given.")
 @click.option("--out", type=PATH, required=True, help="Outputs and states after every step.")
-@click.option("--litert", is_flag=True, help="On LiteRT's reference kernels.")
+@click.option("--on", "place", type=click.Choice(["asrc", "litert", "triton"]), default="asrc",
+              show_default=True, help="Here; LiteRT's reference kernels; Triton's.")  # fmt: skip
 @common
-def command(artefact: Path, program: str, inputs: Path | None, out: Path, litert: bool) -> None:
+def command(artefact: Path, program: str, inputs: Path | None, out: Path, place: str) -> None:
     """Run one integer program of a compiled model, for whoever brings it to a device.
 
     PROGRAM is encoder, predictor or joint. Each input is an array by name, its first axis the
@@ -26,7 +27,7 @@ def command(artefact: Path, program: str, inputs: Path | None, out: Path, litert
     """
     from ..runtime.programs import run_program
 
-    steps = run_program(artefact, program, inputs, out, on_litert=litert)
+    steps = run_program(artefact, program, inputs, out, place)
     if look().json:
         show_json({"program": program, "steps": steps, "out": str(out)})
     else:

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..backends.torch.session import Session
 from ..compiler.types import Stream, base_clock
 from .models import read_model
 from .recogniser import Recogniser
@@ -135,7 +134,7 @@ def _waited(call: Call) -> Call:
 
 
 def _step(model: Recogniser, count: int, finished: Callable[[Call], Call]) -> Job:
-    session, samples = Session(model.lowered, count), _samples(model)
+    session, samples = model.session(count), _samples(model)
     given = {model.roles.audio: _noise(model, count, samples)}
     audio = count * samples / model.rate
     return Job(f"step, {_streams(count)}", finished(lambda: session.push(given)), audio)

@@ -22,6 +22,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ from ..passes.quantize import Quantize
 from ..passes.substitute import Substitute
 from .decode import Clock
 from .integer import IntegerSteps, IntegerTransducer, Pace
+from .places import PLACES, at
 from .recogniser import Recogniser
 from .running import Running
 from .transducer import clock_of, no_transducer
@@ -84,22 +86,27 @@ class Compiled:
         return int(self.manifest["channels"])
 
     def run(self) -> Running:
-        """One stream in integers."""
+        """One stream in integers. Raises AsrcError E1206 where they are for kernels that cannot run
+        here."""
         encoder, predictor, joint = (self.programs[name] for name in NAMES)
         said = self.manifest
         periods = {name: Fraction(text) for name, text in said["periods"].items()}
         features, output = said["features"], next(iter(encoder.made))
         pace = Pace(periods[features], {f: periods[f] for f in encoder.flags}, periods[output])
-        steps = IntegerSteps(self.front, encoder, features, pace)
-        model = IntegerTransducer(predictor, joint, said["row"], self.table)
+        make = partial(at, said.get("on", PLACES[0]))
+        steps = IntegerSteps(self.front, encoder, features, pace, make)
+        model = IntegerTransducer(predictor, joint, said["row"], self.table, make)
         clock = Clock(periods[output], Fraction(said["lookahead"]))
         return Running(steps, model, said["audio"], (output,), clock)
 
 
 def compiled(
-    recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]], bits: int = 8
+    recogniser: Recogniser,
+    utterances: Iterable[Mapping[str, Array]],
+    bits: int = 8,
+    on: str = PLACES[0],
 ) -> dict[str, bytes]:
-    """The parts of an artefact.
+    """The parts of an artefact, whose programs run at one of `places.PLACES`.
 
     A float model is quantised first, its batch norms folded: weights of `bits`, ranges from
     utterances (inputs of the graph by path). One that was trained in integers is what it is. Raises
@@ -118,7 +125,7 @@ def compiled(
         "table.safetensors": packed({"rows": programs.table}),
         "numbers.safetensors": packed({n: weights[n] for n in missing(facts, {})}),
         "manifest.json": (
-            json.dumps(_manifest(recogniser, facts, programs, bits), indent=1) + "\n"
+            json.dumps(_manifest(recogniser, facts, programs, bits) | {"on": on}, indent=1) + "\n"
         ).encode(),
     }
     for name in NAMES:

@@ -12,7 +12,6 @@ kept (`backends/triton/tuning.py`).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from safetensors.torch import load, save
 
 from ..backends.nna.calibrate import calibrated
 from ..backends.torch.lowered import Lowered
+from ..backends.torch.session import Session
 from ..backends.torch.weights import load_weights
 from ..compiler.artefact import ON_KERNELS, read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
@@ -31,6 +31,7 @@ from ..compiler.facts import Facts
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
 from ..passes.quantize import Quantize
+from .places import kernel_device, no_triton
 from .recogniser import Recogniser
 from .vocabulary import parse_vocabulary
 
@@ -95,25 +96,23 @@ def read_fast(path: Path, parts: Mapping[str, bytes] | None = None) -> Recognise
         raise AsrcError(diagnostic("E1201", message, help="compile it again")) from None
     lowered = Lowered(Facts(graph)).eval()
     load_weights(lowered, weights, "weights.safetensors")
-    return Recogniser(_on_kernels(lowered.to(_device())), vocabulary, card)
+    return FastRecogniser(_on_kernels(lowered.to(kernel_device())), vocabulary, card)
+
+
+class FastRecogniser(Recogniser):
+    """One whose steps are CUDA graphs, on a GPU."""
+
+    def session(self, streams: int = 1) -> Session:
+        if self.lowered.like.device.type != "cuda":
+            return super().session(streams)
+        from ..backends.triton.captured import CapturedStreams
+
+        return Session(self.lowered, streams, begin=CapturedStreams)
 
 
 def _on_kernels(lowered: Lowered) -> Any:
     try:
         from ..backends.triton.lowering import to_triton
     except ModuleNotFoundError as error:
-        message = f"the Python package `{error.name}` is missing"
-        help = "pip install 'asrc[triton]'"
-        raise AsrcError(diagnostic("E1206", message, help=help)) from None
+        raise no_triton(error) from None
     return to_triton(lowered)
-
-
-def _device() -> torch.device:
-    """The GPU; without one the CPU, if Triton's interpreter was asked for."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if os.environ.get("TRITON_INTERPRET") == "1":
-        return torch.device("cpu")
-    message = "there is no GPU to run Triton's kernels on"
-    help = "`TRITON_INTERPRET=1` in the environment runs them on the CPU, to try them: very slowly"
-    raise AsrcError(diagnostic("E1206", message, help=help))

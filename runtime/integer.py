@@ -6,9 +6,10 @@ and decodes what the joint's logits say. Everything between is integers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -16,19 +17,25 @@ from torch import Tensor
 
 from ..backends.nna.executor import Executor
 from ..backends.nna.lower import Lowered as Steady
-from ..backends.nna.program import Array, real
+from ..backends.nna.program import Array, Program, real
 from ..backends.nna.transducer import codes_of
 from ..backends.torch.lowered import Lowered
 from ..backends.torch.session import Session
 from ..backends.torch.streams import Block
 from .decode.protocol import Heads, State
+from .places import Runs
+
+Make: TypeAlias = Callable[[Program], Runs]
 
 
 class IntegerTransducer:
-    """Predictor and joint, for `runtime.decode`; frames and labels are codes."""
+    """Predictor and joint, for `runtime.decode`; frames and labels are codes. `make` has a program
+    run, its states at rest."""
 
-    def __init__(self, predictor: Steady, joint: Steady, row: str, table: Array) -> None:
-        self.predictor, self.heads = Executor(predictor.program), Executor(joint.program)
+    def __init__(
+        self, predictor: Steady, joint: Steady, row: str, table: Array, make: Make = Executor
+    ) -> None:
+        self.predictor, self.heads = make(predictor.program), make(joint.program)
         self.row, self.table = row, table
         self._made = predictor.program.outputs[0]
         self._frame, self._label = joint.program.inputs
@@ -81,10 +88,12 @@ class Pace:
 class IntegerSteps:
     """Audio in, codes of encoder frames out: the features' session, then the encoder's program."""
 
-    def __init__(self, front: Lowered, encoder: Steady, features: str, pace: Pace) -> None:
+    def __init__(
+        self, front: Lowered, encoder: Steady, features: str, pace: Pace, make: Make = Executor
+    ) -> None:
         self.front, self.encoder, self.features, self.pace = front, encoder, features, pace
         self.session = Session(front)
-        self.program = Executor(encoder.program)
+        self.program = make(encoder.program)
         ((self.output, self.codes),) = encoder.made.items()
         self.restart()
 

@@ -9,31 +9,32 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from ..backends.nna.executor import Executor
 from ..backends.nna.golden import golden_inputs
-from ..backends.nna.litert import LiteRt
 from ..backends.nna.program import Array, Program
 from ..backends.nna.saved import packed, restored
 from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.files import read_bytes, write_bytes
 from ..compiler.nearest import did_you_mean
+from .places import at
 
 
 def run_program(
-    artefact: Path, name: str, inputs: Path | None, out: Path, *, on_litert: bool = False
+    artefact: Path, name: str, inputs: Path | None, out: Path, place: str = "asrc"
 ) -> int:
-    """Run a program step by step from its state at rest; how many steps there were.
+    """Run a program step by step from its state at rest, at one of `places.PLACES`; how many steps
+    there were.
 
     `inputs` has each input by name, `[steps, *shape]` of the program's type; without it the golden
     ones are taken. `out` gets each output and state so, as they are after every step. Raises
-    AsrcError E1205 where inputs do not fit, E0008, E1201, E1202 for the files.
+    AsrcError E1205 where inputs do not fit, E1206 where it cannot run there, E0008, E1201, E1202
+    for the files.
     """
     parts = read_artefact(artefact)
     program = _program(parts, name)
     given = _read(inputs) if inputs else golden_inputs(load(parts[f"{name}.golden.safetensors"]))
     steps = _checked(program, given)
-    run = LiteRt(program, parts[f"{name}.tflite"]) if on_litert else Executor(program)
+    run = at(place, program, parts[f"{name}.tflite"])
     made: dict[str, list[Array]] = {}
     for step in range(steps):
         outputs = run.step({n: x[step] for n, x in given.items()})

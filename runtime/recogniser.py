@@ -65,7 +65,11 @@ class Recogniser:
         ports = self.lowered.parts["frames"].outputs
         path = next(port.path for port in ports if port.name == roles.frames[0])
         clock = clock_of(self.facts, path)
-        return Running(Session(self.lowered), model, roles.audio, roles.frames, clock)
+        return Running(self.session(), model, roles.audio, roles.frames, clock)
+
+    def session(self, streams: int = 1) -> Session:
+        """Of the encoder. Raises AsrcError E0303 or E0404 where it cannot be streamed."""
+        return Session(self.lowered, streams)
 
 
 def sample_rate(facts: Facts, path: str) -> int:

@@ -1,7 +1,9 @@
-"""The golden vectors of an artefact, run again: by the executor here, and by LiteRT."""
+"""The golden vectors of an artefact, run again: by the executor here, by LiteRT, and by the kernels
+that a file is for."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from ..backends.nna.saved import restored
 from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
 from .compiled import NAMES
+from .places import at
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +31,11 @@ class Verdict:
 
 
 def verified(path: Path) -> Iterator[Verdict]:
-    """Every program, on the executor, and its own `.tflite` file on LiteRT's reference kernels.
+    """Every program, on the executor, and its own `.tflite` file on LiteRT's reference kernels; on
+    Triton's too where it is for these.
 
-    Raises AsrcError E0008, E1201 or E1202 for a file that is no whole artefact of a recogniser.
+    Raises AsrcError E0008, E1201 or E1202 for a file that is no whole artefact of a recogniser,
+    E1206 where its kernels cannot run.
     """
     parts = read_artefact(path)
     for name in NAMES:
@@ -43,5 +48,7 @@ def verified(path: Path) -> Iterator[Verdict]:
             raise AsrcError(diagnostic("E1201", message, help="compile it again")) from None
         codes = sum(x.size for key, x in golden.items() if "/in/" not in key)
         runs: dict[str, Steps] = {"asrc": Executor(program), "LiteRT": LiteRt(program, file)}
+        if json.loads(parts["manifest.json"]).get("on") == "triton":
+            runs["Triton"] = at("triton", program)
         for runtime, run in runs.items():
             yield Verdict(name, runtime, codes, next(mismatches(program, run, golden), None))

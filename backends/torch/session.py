@@ -20,6 +20,9 @@ from .streams import Block, Streams
 Ready = Callable[[int], list[bool]]
 """Which streams take a step of so many quanta next."""
 
+Begin = Callable[[Lowered, int, Mapping[str, Tensor], str], Streams]
+"""What makes the streams: of a model, how many, with what is given, of which part."""
+
 LONGEST = Fraction(4)
 """At most so many seconds are run as one step where more is waiting."""
 
@@ -42,12 +45,13 @@ class Session:
         batch: int = 1,
         given: Mapping[str, Tensor] | None = None,
         part: str = "frames",
+        begin: Begin = Streams,
     ) -> None:
         """Raises AsrcError E0303 or E0404 where the model cannot be streamed."""
         step = lowered.step(part)
         wanted = [port.name for port in step.given]
         self.lowered, self.batch = lowered, batch
-        self.streams = Streams(lowered, batch, utterance_values(lowered, wanted, given), part)
+        self.streams = begin(lowered, batch, utterance_values(lowered, wanted, given), part)
         self.feeds, self.outputs, self.warm_up = step.feeds, step.outputs, step.warm_up
         self.multiples = _multiples(lowered, part)
         ports = (*lowered.parts[part].inputs, *lowered.parts[part].outputs)
@@ -149,7 +153,7 @@ class Session:
     def _run(self, ready: Ready) -> dict[str, Block]:
         """All steps that streams are ready for."""
         nothing = {made.name: self._zeros(made.name, 0) for made in self.outputs}
-        collector = Collector(self.outputs, self.streams.age, nothing)
+        collector = Collector(self.outputs, self.streams.age.clone(), nothing)
         while any(ready(1)):
             multiple = self._multiple(ready)
             moving = ready(multiple)

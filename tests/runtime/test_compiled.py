@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from asrc.backends.nna.golden import Mismatch
 from asrc.backends.nna.litert import LiteRt
 from asrc.backends.nna.program import real
 from asrc.backends.torch.lowered import Lowered
+from asrc.backends.triton.exact_stream import ExactStream
 from asrc.cli.main import cli
-from asrc.compiler.artefact import pack, unpack, write_artefact
+from asrc.compiler.artefact import pack, read_artefact, unpack, write_artefact
 from asrc.compiler.diagnostics import AsrcError
 from asrc.runtime.calibration import graph_inputs
 from asrc.runtime.compiled import NAMES, Compiled, compiled, read_compiled
-from asrc.runtime.integer import IntegerSteps
+from asrc.runtime.integer import IntegerSteps, IntegerTransducer
 from asrc.runtime.listener import Listener
 from asrc.runtime.models import read_model
 from asrc.runtime.recogniser import Recogniser, write_recogniser
@@ -184,3 +186,20 @@ def test_without_the_extra(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delitem(sys.modules, "asrc.backends.nna.tflite")
     with pytest.raises(AsrcError, match=r"E1203.*ai_edge_litert"):
         read_model(artefact)
+
+
+def test_the_same_integers_on_kernels(artefact: Path, tiny: Compiled, tmp_path: Path) -> None:
+    """`--exact`: whole recordings, heard on Triton's kernels, code for code."""
+    parts = read_artefact(artefact)
+    manifest = json.loads(parts["manifest.json"]) | {"on": "triton"}
+    path = tmp_path / "exact.asrc"
+    write_artefact(path, parts | {"manifest.json": json.dumps(manifest).encode()})
+    samples = noise(0.3, 5)
+    kernels, ours = Listener(read_compiled(path)), Listener(tiny)
+    assert in_blocks(kernels, samples, [700]) == in_blocks(ours, samples, [])
+    model = read_compiled(path).run().model
+    assert isinstance(model, IntegerTransducer)
+    assert isinstance(model.predictor, ExactStream)
+    assert {(v.runtime, v.mismatch) for v in verified(path)} == {
+        ("asrc", None), ("LiteRT", None), ("Triton", None),
+    }  # fmt: skip

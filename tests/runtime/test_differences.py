@@ -129,7 +129,7 @@ def test_the_commands(artefact: Path, model: Recogniser, tmp_path: Path) -> None
 def test_a_program_on_codes_from_a_file(artefact: Path, tmp_path: Path) -> None:
     """Golden inputs give golden outputs, here and on LiteRT; other inputs must fit."""
     golden = load(read_artefact(artefact)["encoder.golden.safetensors"])
-    for extra in ([], ["--litert"]):
+    for extra in ([], ["--on", "litert"], ["--on", "triton"]):
         done = run("run", artefact, "encoder", "--out", tmp_path / "out", *extra)
         assert done.exit_code == 0, done.output
         made = load((tmp_path / "out").read_bytes())

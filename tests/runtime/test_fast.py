@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from click.testing import CliRunner
 
@@ -65,6 +66,26 @@ def test_the_command_says_who_makes_what(tmp_path: Path) -> None:
     kernels = json.loads(plain.output)["kernels"]
     assert kernels["frames"].keys() >= {"encoder.x.logmel"} or kernels["frames"]
     assert json.loads(unpack(out.read_bytes(), "a")["manifest.json"])["kernels"] == kernels
+
+
+def test_exact_integers(tmp_path: Path) -> None:
+    """The programs of the accelerator, for kernels: the same parts but for where they run."""
+    write_recogniser(tmp_path / "run", made())
+    soundfile.write(tmp_path / "a.wav", noise(0.4, 3), made().rate)
+    line = json.dumps({"audio_filepath": str(tmp_path / "a.wav"), "text": "low", "duration": 0.4})
+    (tmp_path / "heard.jsonl").write_text(line + "\n")
+    found = {}
+    for name, target in (("nna", ["nna"]), ("fast", ["triton", "--exact"])):
+        out = str(tmp_path / f"{name}.asrc")
+        command = ["compile", str(tmp_path / "run"), "--calibrate", str(tmp_path / "heard.jsonl")]
+        done = CliRunner().invoke(cli, [*command, "--target", *target, "--out", out])
+        assert done.exit_code == 0, done.output
+        found[name] = unpack(Path(out).read_bytes(), out)
+    differing = {name for name in found["nna"] if found["nna"][name] != found["fast"][name]}
+    assert differing == {"manifest.json"}
+    assert json.loads(found["fast"]["manifest.json"])["on"] == "triton"
+    refused = CliRunner().invoke(cli, [*command, "--target", "nna", "--exact", "--out", out])
+    assert refused.exit_code == 2
 
 
 def test_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

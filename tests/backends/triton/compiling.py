@@ -28,6 +28,9 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction, MockTensor
 
+from asrc.backends.nna.fixed import Rescale
+from asrc.backends.triton.kernels.active import Around as Within
+from asrc.backends.triton.kernels.active import Norm, feed_forward
 from asrc.backends.triton.kernels.attention import (
     Ring,
     attention,
@@ -46,6 +49,25 @@ from asrc.backends.triton.kernels.greedy import (
     Streams,
     decode,
     joint_argmax,
+)
+from asrc.backends.triton.kernels.integer_products import (
+    Channels,
+    Scores,
+    Windows,
+    matmul,
+    product,
+)
+from asrc.backends.triton.kernels.integer_products import (
+    depthwise as integer_depthwise,
+)
+from asrc.backends.triton.kernels.integers import (
+    Codes,
+    Single,
+    mean,
+    single,
+)
+from asrc.backends.triton.kernels.integers import (
+    softmax as integer_softmax,
 )
 from asrc.backends.triton.kernels.linear import Epilogue, linear
 from asrc.backends.triton.kernels.logmel import Tables, logmel
@@ -304,6 +326,20 @@ def _transducer_loss(dtype: torch.dtype) -> None:
     gradient(logits, batch, lattice, room(8), logits)
 
 
+def _active(bits: int) -> Case:
+    def case(dtype: torch.dtype) -> None:
+        up, down = (
+            narrow(*sizes, bits) if bits else room(*sizes, dtype=dtype)
+            for sizes in ((2048, 512), (512, 2048))
+        )
+        x, gate = room(16, 375, 512, dtype=dtype), room(16, 375, dtype=torch.bool)
+        norm = Norm(room(512), room(512))
+        feed_forward(x, gate, up, down, Within(room(2048), room(512), "swish", 0.5, norm))
+        feed_forward(x[0], gate[0], up, down, Within(residual=False))
+
+    return case
+
+
 class Silent:
     """A predictor of nothing."""
 
@@ -325,6 +361,51 @@ def _greedy(bits: int) -> Case:
             decode(frames, ends, Silent(), Joint(weight, room(1001)), streams, found, plan)
 
     return case
+
+
+NARROW, WIDE = Codes(torch.int8, -3), Codes(torch.int16)
+HALF = Rescale(1 << 30, -1)
+
+
+def _codes(*shape: int, wide: bool = False) -> Tensor:
+    return room(*shape, dtype=torch.int16 if wide else torch.int8)
+
+
+def _channels(rows: int, columns: int, count: int) -> Channels:
+    numbers = room(count, dtype=torch.int32), room(count, dtype=torch.int32)
+    return Channels(_codes(rows, columns), room(count, dtype=torch.int64), *numbers)
+
+
+def _singles(wide: bool) -> Case:
+    def case(dtype: torch.dtype) -> None:
+        a, b = _codes(8, 8, 1, 512, wide=wide), _codes(1, 1, 1, 512, wide=wide)
+        for kind in ("add", "sub", "mul", "maximum", "minimum"):
+            single(Single(kind, WIDE if wide else NARROW, (3, -4), 15, (HALF, HALF, HALF)), a, b)
+        single(Single("requantise", NARROW if wide else WIDE), a)
+        if not wide:
+            single(Single("table", NARROW, table=_codes(256)), a)
+
+    return case
+
+
+def _means(wide: bool) -> Case:
+    return lambda dtype: mean(_codes(64, 512, wide=wide), 0, HALF, WIDE if wide else NARROW)
+
+
+def _integer_product(rows: int, to: Codes = NARROW) -> Case:
+    return lambda dtype: product(_codes(rows, 640), _channels(2560, 640, 2560), to)
+
+
+def _integer_filters(dtype: torch.dtype) -> None:
+    windows = Windows((31, 1), (1, 1), (1, 1))
+    integer_depthwise(_codes(16, 38, 1, 512), _channels(31, 512, 512), windows, NARROW)
+
+
+def _integer_scores(dtype: torch.dtype) -> None:
+    q, k = _codes(16, 8, 8, 64).transpose(1, 2), _codes(16, 72, 8, 64).transpose(1, 2)
+    shares = _codes(16, 8, 8, 72)
+    matmul(q, k, Scores((3, -4), HALF, NARROW, turned=True))
+    matmul(shares, k[..., :32], Scores((-128, 0), HALF, NARROW))
 
 
 CASES: Mapping[str, Case] = {
@@ -351,16 +432,29 @@ CASES: Mapping[str, Case] = {
     "transducer_loss.both": _transducer_loss,
     "greedy.float": _greedy(0),
     "greedy.packed": _greedy(4),
+    **{f"active.feed-forward-{bits}": _active(bits) for bits in (0, 4, 5)},
+    "integers.single-int8": _singles(False),
+    "integers.single-int16": _singles(True),
+    "integers.mean-int8": _means(False),
+    "integers.mean-int16": _means(True),
+    "integers.softmax": lambda dtype: integer_softmax(_codes(16, 8, 8, 72), HALF, -200),
+    "integer_products.few": _integer_product(8),
+    "integer_products.many": _integer_product(64),
+    "integer_products.wide": _integer_product(64, WIDE),
+    "integer_products.filters": _integer_filters,
+    "integer_products.pairs": _integer_scores,
 }  # fmt: skip
 """By the name of their file, a dot, and their own."""
 
-SLOW = ("linear.packed-8x3", "linear.packed-64x5")
+SLOW = ("linear.packed-8x3", "linear.packed-64x5", "active.feed-forward-5")
 """Compiled with all candidates only, in float32, which takes the most room: in an odd number of
 bits a tile of codes is 32 places long, and written out."""
 
 
 def dtypes_of(case: str, every: bool) -> Sequence[torch.dtype]:
-    """In which types a case is compiled."""
+    """In which types a case is compiled; codes have their own."""
+    if case.startswith("integer"):
+        return DTYPES[:1]
     return DTYPES[:every] if case in SLOW else DTYPES
 
 
