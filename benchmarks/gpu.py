@@ -35,7 +35,7 @@ LIMITS = {
     "linear": 100,
     "lstm": 70,
     "attention": 60,
-    "rows": 45,
+    "rows": 75,
     "loss": 35,
     "rnnt": 65,
     "conformer": 90,

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..backends.torch.streams import Block
-from .decode import BeamDecoder, GreedyDecoder, Hypothesis, Scorer
+from .decode import BeamDecoder, Hypothesis, Scorer
+from .decode.chosen import greedy_decoder
 from .running import Recognises
 from .samples import Samples
 
@@ -62,7 +63,7 @@ class Listener:
         model, clock = self.running.model, self.running.clock
         self.greedy = self.search = None
         if beam == 1 and scorer is None:
-            self.greedy = GreedyDecoder(model, clock=clock, max_symbols=max_symbols)
+            self.greedy = greedy_decoder(model, clock=clock, max_symbols=max_symbols)
         else:
             self.search = BeamDecoder(
                 model, clock=clock, beam=beam, max_symbols=max_symbols, scorer=scorer

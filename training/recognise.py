@@ -11,7 +11,8 @@ import torch
 
 from ..backends.torch.lowered import Lowered
 from ..compiler.diagnostics import AsrcError
-from ..runtime.decode import GreedyDecoder, Scorer, Token
+from ..runtime.decode import Scorer, Token
+from ..runtime.decode.chosen import greedy_decoder
 from ..runtime.listener import Listener
 from ..runtime.running import Recognises
 from ..runtime.transducer import LoweredTransducer, clock_of
@@ -41,11 +42,12 @@ def recognise(
     *,
     seconds: float = 120.0,
     max_symbols: int = 10,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> Iterator[Recognised | Skipped]:
     """Greedy decoding of each utterance as a whole; broken audio is handed on as `Skipped`.
 
-    `lowered` ends in log-probabilities or in logits: the most probable label is the same.
+    `lowered` ends in log-probabilities or in logits: the most probable label is the same. Audio
+    goes to `device`, without one to the model's.
     """
     model = LoweredTransducer(lowered)
     roles = model.roles
@@ -58,11 +60,11 @@ def recognise(
         pairs = [(u, x) for u, x in zip(group, found, strict=True) if not isinstance(x, Skipped)]
         if not pairs:
             continue
-        batch = collate([x for _, x in pairs]).to(device)
+        batch = collate([x for _, x in pairs]).to(device or lowered.like.device)
         audio = batch.audio.unsqueeze(-1) if batch.audio.ndim == 2 else batch.audio.transpose(1, 2)
         given = {roles.audio: audio, f"{roles.audio}_length": batch.samples}
         values = lowered.parts["frames"](given)
-        decoder = GreedyDecoder(model, batch=len(pairs), clock=clock, max_symbols=max_symbols)
+        decoder = greedy_decoder(model, batch=len(pairs), clock=clock, max_symbols=max_symbols)
         lengths = values[f"{roles.frames[0]}_length"]
         decoder.feed({name: values[name] for name in roles.frames}, lengths)
         for (utterance, _), one in zip(pairs, decoder.hypotheses(), strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -42,9 +43,11 @@ class Lowered(nn.Module):
     `parts` are `static` (once an utterance), `frames`, `labels` and `lattice` (where a joint
     meets them), as far as the model has them; `parts["frames"].module.code` is their source.
     Parameters and statistics belong to this module and are named as in the facts. `like` is a
-    zero of the type and on the device in which the model computes.
+    zero of the type and on the device in which the model computes. `on_kernels` says whether
+    something faster than PyTorch makes its values.
     """
 
+    on_kernels: ClassVar[bool] = False
     facts: Facts
     like: Tensor
     parts: Mapping[str, PartModule]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 from ..torch.lowered import Lowered, PartModule
 from ..torch.stepmodule import StepModule
@@ -17,6 +18,7 @@ class TritonModel(Lowered):
     value, and what PyTorch still does and why.
     """
 
+    on_kernels: ClassVar[bool] = True
     report: Mapping[str, tuple[Placed, ...]]
     _fast: dict[tuple[str, int], StepModule]
 

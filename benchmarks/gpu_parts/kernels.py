@@ -14,6 +14,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from asrc.backends.torch.attention import in_heads, relative_scores
 from asrc.backends.torch.audio import Logmel
+from asrc.backends.triton.kernels import active as act
 from asrc.backends.triton.kernels import attention as att
 from asrc.backends.triton.kernels import depthwise as dw
 from asrc.backends.triton.kernels import linear as lin
@@ -264,6 +265,10 @@ def other_rows(bench: Bench) -> Rows:
     )
     seconds = 0.1 if bench.smoke else 15.0
     yield f"log-mel, {batch} x {seconds:g} s", partial(log_mel, bench, batch, seconds)
+    rows, width = (37, 24) if bench.smoke else (4096, 512)
+    for share in (50,) if bench.smoke else (100, 50, 25, 10):
+        title = f"feed-forward {width} to {4 * width}, {share} % of {rows} rows"
+        yield title, partial(gated, bench, rows, width, share / 100)
 
 
 def filters(bench: Bench, batch: int, frames: int, width: int) -> Case:
@@ -292,6 +297,27 @@ def log_mel(bench: Bench, batch: int, seconds: float) -> Case:
     fast = Logmel((80,), 400, 160, 16_000.0, 0.0, 0.0).to(bench.device)
     ways["cuFFT"] = lambda: lambda: fast(audio)
     return Case(ways, mel.cost(audio, tables, 160), batch * seconds)
+
+
+def gated(bench: Bench, rows: int, width: int, share: float) -> Case:
+    """PyTorch takes all rows, and as its best the active ones from a list that is there already."""
+    x, gate = bench.random(rows, width), bench.random(rows, seed=1, dtype=torch.float32)
+    gate = gate.argsort() < round(share * rows)
+    up = bench.random(4 * width, width, seed=2) / width**0.5
+    down = bench.random(width, 4 * width, seed=3) / (4 * width) ** 0.5
+    at = gate.nonzero()[:, 0]
+
+    def whole(row: Tensor) -> Tensor:
+        return row + functional.linear(functional.silu(functional.linear(row, up)), down)
+
+    ways = both(
+        bench,
+        lambda: act.feed_forward(x, gate, up, down),
+        lambda: torch.where(gate[:, None], whole(x), x),
+        compiled=False,
+    )
+    ways["PyTorch, gathered"] = lambda: lambda: x.index_copy(0, at, whole(x[at]))
+    return Case(ways, act.cost(len(at), rows, up, down, x.element_size()))
 
 
 # --- the loss ---------------------------------------------------------------------------------

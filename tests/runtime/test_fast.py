@@ -15,12 +15,17 @@ from click.testing import CliRunner
 from asrc.cli.main import cli
 from asrc.compiler.artefact import pack, unpack, write_artefact
 from asrc.compiler.diagnostics import AsrcError
+from asrc.runtime.decode import GreedyDecoder
+from asrc.runtime.decode.on_kernels import KernelDecoder
 from asrc.runtime.fast import compiled_fast, narrowed, read_fast
 from asrc.runtime.listener import Listener
 from asrc.runtime.models import read_model
 from asrc.runtime.recogniser import Recogniser, write_recogniser
 from asrc.tests.runtime.test_listener import noise
 from asrc.tests.runtime.test_recogniser import made
+from asrc.training.cache import AudioCache
+from asrc.training.manifest import Utterance
+from asrc.training.recognise import recognise
 
 pytest.importorskip("triton")
 pytestmark = [
@@ -110,3 +115,22 @@ def test_parts_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(AsrcError, match="holds no recogniser") as error:
         read_fast(tmp_path / "a.asrc")
     assert error.value.diagnostics[0].code == "E1201"
+
+
+def test_labels_are_found_on_kernels(tmp_path: Path) -> None:
+    """In a stream and in batches of whole utterances, as on the host."""
+    recogniser = talkative()
+    write_artefact(tmp_path / "a.asrc", compiled_fast(recogniser))
+    found = read_model(tmp_path / "a.asrc")
+    assert isinstance(found, Recogniser)
+    assert isinstance(Listener(found).greedy, KernelDecoder)
+    assert isinstance(Listener(recogniser).greedy, GreedyDecoder)
+    for seed in range(2):
+        soundfile.write(tmp_path / f"{seed}.wav", noise(0.3 + 0.2 * seed, seed), found.rate)
+    heard = [Utterance(f"u{seed}", tmp_path / f"{seed}.wav", "low", 0.5) for seed in range(2)]
+    texts = [
+        [one.text for one in recognise(each.lowered, each.vocabulary, heard, AudioCache(each.rate))]
+        for each in (found, recogniser)
+    ]
+    assert texts[0] == texts[1]
+    assert all(texts[0])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from asrc.backends.triton.kernels import active
 from asrc.backends.triton.kernels.active import Around, Norm, compact, cost, feed_forward, reference
 from asrc.backends.triton.packed import Packed, Weight
 from asrc.tests.backends.triton.guard import Guards, close, random
@@ -150,14 +151,17 @@ def test_nan_stays_where_it_is(bits: int, norm: bool) -> None:
     assert bool(found[~gate].isnan().all())
 
 
-@pytest.mark.parametrize("bits", [0, 4])
-def test_no_weight_is_read_for_no_row(bits: int) -> None:
-    up, down = (
-        replace(w, book=w.book * float("nan")) if isinstance(w, Packed) else w * float("nan")
-        for w in weights(bits)
-    )
-    x, gate = random(40, WIDTH), gates(40, "none")
-    assert torch.equal(feed_forward(x, gate, up, down, around()), x)
+@pytest.mark.parametrize(("count", "tiles"), [(0, 0), (1, 1), (128, 1), (129, 2)])
+def test_work_is_that_of_active_rows(
+    count: int, tiles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 128 rows a tile; the first product has two tiles of columns, the second one."""
+    made, plain = [], active._products
+    monkeypatch.setattr(active, "_products", lambda *given: made.append(0) or plain(*given))
+    x, gate = random(300, WIDTH), torch.arange(300) < count
+    given = (x, gate, *weights(0), around())
+    close(feed_forward(*given), reference(*given))
+    assert len(made) == 3 * tiles
 
 
 def test_the_same_each_time() -> None:
