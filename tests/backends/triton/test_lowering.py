@@ -26,7 +26,7 @@ from asrc.tests.backends.triton.guard import close, random
 # A sigmoid far from zero: infinity is the right exponential.
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp")
 
-SCANS = {"small/amnets.asr", "small/bifocal.asr"}
+SCANS = {"amnets.asr", "bifocal.asr"}
 """Models with a recurrence that is no LSTM: PyTorch turns it."""
 
 
@@ -84,14 +84,18 @@ def test_so_it_is_for_every_model(name: str, pipeline: str) -> None:
     assert [one.words for one in differences(model) if not one.ok] == []
 
 
-@pytest.mark.parametrize(("name", "pipeline"), zoo.cases(("small/*.asr",)))
+PUBLISHED = [pytest.param(*case.values, id=case.id, marks=pytest.mark.long)
+             for case in zoo.cases(zoo.PUBLISHED)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "pipeline"), [*zoo.cases(("small/*.asr",)), *PUBLISHED])
 def test_every_model_is_lowered(name: str, pipeline: str) -> None:
     """Each of its values is in the report, a step's too; only recurrences of their own stay."""
     model = to_triton(Lowered(zoo.facts(name, pipeline)))
     if zoo.streams(model.facts):
         for part in ("frames", "labels"):
             assert part not in model.parts or f"{part} step" in report_after(model, part)
-    assert bool(left(model)) == (name in SCANS)
+    assert bool(left(model)) == (Path(name).name in SCANS)
     assert all("a recurrence of its own" in why for why in left(model).values())
 
 
