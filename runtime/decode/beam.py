@@ -21,6 +21,7 @@ from .hypothesis import Clock, Hypothesis
 from .outlook import Outlooks, Question
 from .path import Path
 from .prefix import Scorer, shared_depth
+from .state import marked
 from .protocol import Frames, Transducer
 
 
@@ -95,10 +96,7 @@ class BeamDecoder:
     @torch.no_grad()
     def reset(self, streams: Tensor | Sequence[bool] | None = None) -> None:
         """Begin anew: all streams, or those marked in `streams` [batch]."""
-        marks = [True] * len(self._beams) if streams is None else [bool(m) for m in streams]
-        if len(marks) != len(self._beams):
-            raise ValueError(f"{len(marks)} marks for {len(self._beams)} streams")
-        chosen = [b for b, marked in enumerate(marks) if marked]
+        chosen = marked(streams, len(self._beams))
         if chosen:
             for b, root in zip(chosen, self._outlooks.roots(len(chosen)), strict=True):
                 self._beams[b] = [Path(root, 0.0)]

@@ -13,7 +13,7 @@ from .block import Block, block
 from .decide import Decision, decide
 from .hypothesis import Clock, Hypothesis, Token
 from .protocol import Frames, Transducer
-from .state import index, put, select
+from .state import index, marked, put, select
 
 
 @dataclass(slots=True)
@@ -100,10 +100,7 @@ class GreedyDecoder:
     @torch.no_grad()
     def reset(self, streams: Tensor | Sequence[bool] | None = None) -> None:
         """Begin anew: all streams, or those marked in `streams` [batch]."""
-        marks = [True] * len(self._streams) if streams is None else [bool(m) for m in streams]
-        if len(marks) != len(self._streams):
-            raise ValueError(f"{len(marks)} marks for {len(self._streams)} streams")
-        chosen = [b for b, marked in enumerate(marks) if marked]
+        chosen = marked(streams, len(self._streams))
         if not chosen:
             return
         rows = index(chosen, self._output)

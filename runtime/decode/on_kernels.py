@@ -13,7 +13,7 @@ from ...backends.triton.packed import shape_of
 from ..transducer import LoweredTransducer
 from .hypothesis import Clock, Hypothesis, Token
 from .protocol import Frames
-from .state import index
+from .state import index, marked
 
 FRAMES_A_LABEL = 2
 """A block has room for one label in so many frames of a stream."""
@@ -76,10 +76,7 @@ class KernelDecoder:
     @torch.no_grad()
     def reset(self, streams: Tensor | Sequence[bool] | None = None) -> None:
         """Begin anew: all streams, or those marked in `streams` [batch]."""
-        marks = [True] * len(self._tokens) if streams is None else [bool(m) for m in streams]
-        if len(marks) != len(self._tokens):
-            raise ValueError(f"{len(marks)} marks for {len(self._tokens)} streams")
-        chosen = [b for b, marked in enumerate(marks) if marked]
+        chosen = marked(streams, len(self._tokens))
         if not chosen:
             return
         self._streams.of(index(chosen, self._streams.slots)).begin(self.predictor)

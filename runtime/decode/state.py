@@ -15,6 +15,16 @@ def index(rows: Sequence[int], like: Tensor) -> Tensor:
     return torch.tensor(rows, dtype=torch.int64, device=like.device)
 
 
+def marked(streams: Tensor | Sequence[bool] | None, count: int) -> list[int]:
+    """The places of those of `count` streams that are marked; without marks, of all.
+
+    Raises ValueError for another number of marks."""
+    marks = [True] * count if streams is None else [bool(mark) for mark in streams]
+    if len(marks) != count:
+        raise ValueError(f"{len(marks)} marks for {count} streams")
+    return [place for place, mark in enumerate(marks) if mark]
+
+
 def select(state: State, rows: Tensor) -> State:
     """The rows `rows` [N] of a state, in that order."""
     return {name: value.index_select(0, rows) for name, value in state.items()}

@@ -37,7 +37,7 @@ _MEAN_SITTING = 4.2
 _FLUENT = 0.3
 """The share of the hours in which whole sentences are said."""
 
-_STRANGERS = 0.09
+_STRANGERS = 0.17
 """Hours of sittings of speakers that are drawn at random, for every hour of the others."""
 
 _DEV_HOURS = 0.375
