@@ -21,8 +21,8 @@ from .hypothesis import Clock, Hypothesis
 from .outlook import Outlooks, Question
 from .path import Path
 from .prefix import Scorer, shared_depth
-from .state import marked
 from .protocol import Frames, Transducer
+from .state import marked
 
 
 class BeamDecoder:

@@ -144,7 +144,7 @@ def few(monkeypatch: pytest.MonkeyPatch, humming: None) -> Callable[..., Path]:
 def test_commands_are_built(tmp_path: Path, few: Callable[..., Path]) -> None:
     found = sets(few(tmp_path / "out"))
     kinds = Counter(one.audio.parent.name for one in found["train"])
-    assert kinds == {"train": 9 + 9 // 5, "sittings": 18, "strangers": 2}
+    assert kinds == {"train": 9 + 9 // 5, "sittings": 18, "strangers": 4}
     assert [(one.id, one.text, one.extra["class"]) for one in found["test"]] == [
         ("asterisk-digits-1", "one", "digit")
     ]
