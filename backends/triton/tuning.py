@@ -1,8 +1,9 @@
 """Which sizes of tiles a kernel runs with: measured once for a device and a shape, then kept.
 
 Choices are in a JSON file in the user's cache folder, `ASRC_CACHE` or `~/.cache/asrc`. Where
-`deterministic` is set, the first candidate is taken: nothing is measured, so that the same program
-runs on every machine of a kind. In the interpreter it is that of the largest tiles.
+`deterministic` is set (`ASRC_DETERMINISTIC=1` does), the first candidate is taken: nothing is
+measured, so that the same program runs on every machine of a kind. In the interpreter it is that of
+the largest tiles.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ import torch
 import triton
 
 from ...compiler.files import write_text
+
+
+def about(count: int, most: int = 1 << 10) -> int:
+    """How many rows a choice is kept for: the next power of two, at most `most`. So utterances of
+    any lengths meet few shapes, and nothing is measured once these are known."""
+    return min(int(triton.next_power_of_2(count)), most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +103,5 @@ def _time(run: Callable[[Config], object], candidate: Config) -> float:
         return float("inf")
 
 
-TUNER = Tuner()
+TUNER = Tuner(deterministic=os.environ.get("ASRC_DETERMINISTIC") == "1")
 """That of kernels that were given none."""

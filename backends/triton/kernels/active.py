@@ -19,7 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..packed import Packed, Weight, bytes_of, shape_of
-from ..tuning import TUNER, Config
+from ..tuning import TUNER, Config, about
 from . import linear as product
 from . import norm as norms
 from .activations import activate
@@ -184,7 +184,7 @@ def _product(
             **kind, **config.options(),
         )  # fmt: skip
 
-    shape = (min(m, 1 << 10), n, k, bits, kind["SCATTER"], x.dtype)
+    shape = (about(m), n, k, bits, kind["SCATTER"], x.dtype)
     tiles = (_PACKED if bits % 4 else _STAGED) if bits else _FLOAT
     best = TUNER.best("active", shape, tiles, lambda one: run(one, _half(m, x.device)), x.device)
     run(best, listed)

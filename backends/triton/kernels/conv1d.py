@@ -15,7 +15,7 @@ from torch import Tensor
 from ...torch.frames import within
 from ...torch.leaves import Dense, Reach
 from ...torch.recurrent import select
-from ..tuning import TUNER, Config
+from ..tuning import TUNER, Config, about
 from .activations import REFERENCES, activate
 from .cost import Cost, nbytes
 from .linear import PLAIN, Epilogue, dotted
@@ -134,7 +134,7 @@ def _launched(
             **config.options(),
         )  # fmt: skip
 
-    shape = (min(rows, 1 << 10), n, dims, taps, groups, x.dtype)
+    shape = (about(rows), n, dims, taps, groups, x.dtype)
     run(TUNER.best("conv1d", shape, TILES, run, x.device))
 
 

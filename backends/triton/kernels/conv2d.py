@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...torch.leaves import Convf, Reach
-from ..tuning import TUNER, Config
+from ..tuning import TUNER, Config, about
 from .conv1d import TILES, ends, finished, followed, given, kept
 from .cost import Cost, nbytes
 from .linear import PLAIN, Epilogue, dotted
@@ -121,7 +121,7 @@ def _launched(
             RESIDUAL=residual is not None, LENGTHS=lengths is not None, **config.options(),
         )  # fmt: skip
 
-    shape = (min(rows, 1 << 12), n, channels, size, taps, groups, hop, x.dtype)
+    shape = (about(rows, 1 << 12), n, channels, size, taps, groups, hop, x.dtype)
     run(TUNER.best("conv2d", shape, TILES, run, x.device))
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ...torch.leaves import BatchNorm, Depthwise, Reach
 from ...torch.recurrent import select
-from ..tuning import TUNER, Config
+from ..tuning import TUNER, Config, about
 from .activations import REFERENCES, activate
 from .conv1d import given, kept
 from .cost import Cost, nbytes
@@ -177,7 +177,7 @@ def _offline_launched(
             **_options(weight, bias, around), **config.options(),
         )  # fmt: skip
 
-    shape = (batch, min(made, 1 << 10), channels, weight.shape[1], stride, around.glu, x.dtype)
+    shape = (about(batch, 64), about(made), channels, weight.shape[1], stride, around.glu, x.dtype)
     run(TUNER.best("depthwise", shape, _TILES, run, x.device))
 
 
@@ -202,7 +202,7 @@ def _step_launched(
             *state.stride()[:2], **_options(weight, bias, around), **config.options(),
         )  # fmt: skip
 
-    shape = (batch, x.shape[1], channels, weight.shape[1], *pace, around.glu, x.dtype)
+    shape = (about(batch, 64), x.shape[1], channels, weight.shape[1], *pace, around.glu, x.dtype)
     found = TUNER.best(
         "depthwise.step", shape, _TILES, lambda config: run(config, spare()), x.device
     )

@@ -25,7 +25,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..packed import Packed, Weight, bytes_of, shape_of
-from ..tuning import TUNER, Config
+from ..tuning import TUNER, Config, about
 from . import embed as embedding
 from . import linear as product
 from . import lstm as recurrence
@@ -346,7 +346,7 @@ def _split(e: Tensor, p: Tensor, at: _Three, joint: Joint, window: int) -> _Thre
         )  # fmt: skip
         return parts
 
-    shape = (min(rows, 1 << 10), classes, width, kind["BITS"], e.dtype)
+    shape = (about(rows), classes, width, kind["BITS"], e.dtype)
     tiles = _PACKED_TILES if kind["BITS"] else _TILES
     return run(TUNER.best("greedy.joint", shape, tiles, run, e.device))
 

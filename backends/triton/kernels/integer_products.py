@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...nna.fixed import Rescale
-from ..tuning import TUNER, Config
+from ..tuning import TUNER, Config, about
 from .cost import Cost, nbytes
 from .integers import AXES, Codes, rescaled, saturated
 from .linear import FEW
@@ -178,7 +178,7 @@ def _product(x: Tensor, channels: Channels, y: Tensor, to: Codes) -> None:
         )
 
     name = "integer_products.few" if few else "integer_products.many"
-    run(TUNER.best(name, (min(m, 1 << 10), n, k), _FEW if few else _MANY, run, x.device))
+    run(TUNER.best(name, (about(m), n, k), _FEW if few else _MANY, run, x.device))
 
 
 def _depthwise(x: Tensor, channels: Channels, windows: Windows, y: Tensor, to: Codes) -> None:
@@ -195,7 +195,7 @@ def _depthwise(x: Tensor, channels: Channels, windows: Windows, y: Tensor, to: C
             *steps, to.zero, **config.options(),
         )  # fmt: skip
 
-    shape = (min(places, 1 << 10), c, taps)
+    shape = (about(places), c, taps)
     run(TUNER.best("integer_products.filters", shape, _FILTERS, run, x.device))
 
 

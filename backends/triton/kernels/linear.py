@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..packed import Packed, Weight, bytes_of, dense_of, shape_of
-from ..tuning import TUNER, Config
+from ..tuning import TUNER, Config, about
 from .activations import REFERENCES, activate
 from .cost import Cost
 
@@ -116,7 +116,7 @@ def _packed(
             BIAS=bias is not None, RESIDUAL=residual is not None, **rows, **config.options(),
         )  # fmt: skip
 
-    shape = (min(m, 1 << 10), weight.rows, weight.columns, weight.bits, x.dtype)
+    shape = (about(m), weight.rows, weight.columns, weight.bits, x.dtype)
     name = "linear.few" if few else "linear.many"
     run(TUNER.best(name, shape, _FEW if few else _MANY, run, x.device))
 
@@ -140,7 +140,7 @@ def _float(
             **config.options(),
         )  # fmt: skip
 
-    run(TUNER.best("linear.float", (min(m, 1 << 10), n, k, x.dtype), _FLOAT, run, x.device))
+    run(TUNER.best("linear.float", (about(m), n, k, x.dtype), _FLOAT, run, x.device))
 
 
 def _given(tensors: tuple[Tensor | None, ...]) -> list[Tensor]:

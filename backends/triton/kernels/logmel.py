@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ....compiler.reference.audio import FLOOR, mel_bank
-from ..tuning import TUNER, Config
+from ..tuning import TUNER, Config, about
 from .cost import Cost, nbytes
 
 
@@ -90,8 +90,7 @@ def logmel(
     def run(config: Config) -> None:
         _launch(audio, tables, hop, statistics, y, config)
 
-    about = triton.next_power_of_2(min(count, 1 << 10))
-    sizes = (*tables.cosine.shape, tables.bank.shape[1], hop, about)
+    sizes = (*tables.cosine.shape, tables.bank.shape[1], hop, about(count))
     run(TUNER.best("logmel", sizes, _TILES, run, audio.device))
     return y
 

@@ -19,7 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..packed import Packed, Weight, bytes_of, dense_of, shape_of
-from ..tuning import TUNER, Config
+from ..tuning import TUNER, Config, about
 from .activations import tanh
 from .cost import Cost
 from .linear import dotted, linear, places, values
@@ -143,7 +143,7 @@ def _launch_step(
             DOT=rows == 16, BIAS=bias is not None, **config.options(),
         )  # fmt: skip
 
-    shape = (min(batch, 64), width + recurrent, cells, bits, x.dtype)
+    shape = (about(batch, 64), width + recurrent, cells, bits, x.dtype)
     candidates = tuple(c for c in _STEP if c.sizes["BLOCK"] >= 16) if batch > 8 else _STEP
     run(TUNER.best("lstm.step", shape, candidates, run, x.device))
 

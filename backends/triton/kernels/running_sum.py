@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...torch.recurrent import running_sum as plainly
-from ..tuning import TUNER, Config
+from ..tuning import TUNER, Config, about
 from .cost import Cost
 
 
@@ -67,7 +67,7 @@ def _launched(x: Tensor, there: Tensor, start: Tensor | None, y: Tensor) -> None
             *there.stride(), START=start is not None, **config.options(),
         )  # fmt: skip
 
-    shape = (outer, min(frames, 1 << 10), channels, x.dtype)
+    shape = (about(outer), about(frames), channels, x.dtype)
     run(TUNER.best("running_sum", shape, _TILES, run, x.device))
 
 

@@ -6,6 +6,7 @@ import re
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from asrc.backends.torch.lowered import Lowered
 from asrc.backends.triton.compare import differences
 from asrc.backends.triton.lowering import TritonModel, to_triton
 from asrc.backends.triton.modules import Attention, Linear
+from asrc.backends.triton.tuning import Config, Tuner
 from asrc.compiler.facts import Facts
 from asrc.passes.quantize import Quantize
 from asrc.tests.backends.torch import zoo
@@ -97,6 +99,28 @@ def test_every_model_is_lowered(name: str, pipeline: str) -> None:
             assert part not in model.parts or f"{part} step" in report_after(model, part)
     assert bool(left(model)) == (Path(name).name in SCANS)
     assert all("a recurrence of its own" in why for why in left(model).values())
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_utterances_of_other_lengths_have_nothing_measured(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Choices of tiles are kept for lengths up to the next power of two."""
+    model, seen = to_triton(twin(name)), set()
+    best = Tuner.best
+
+    def noted(self: Tuner, kernel: str, shape: tuple[object, ...], *rest: Any) -> Config:
+        seen.add((kernel, shape))
+        return best(self, kernel, shape, *rest)
+
+    monkeypatch.setattr(Tuner, "best", noted)
+    counts = []
+    for samples in (9600, 9100):
+        audio = random(1, samples, 1, seed=samples)
+        model.parts["frames"]({"audio": audio, "audio_length": torch.tensor([samples])})
+        counts.append(len(seen))
+    assert counts[0] > 3
+    assert counts[0] == counts[1]
 
 
 def report_after(model: TritonModel, part: str) -> set[str]:
