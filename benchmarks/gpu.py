@@ -27,18 +27,19 @@ from typing import TextIO
 
 import torch
 
-from asrc.benchmarks.gpu_parts import kernels, models
+from asrc.benchmarks.gpu_parts import decoding, kernels, models
 from asrc.benchmarks.gpu_parts.measuring import HEAD, Bench, first_line, lines
 
-SECTIONS = {**kernels.SECTIONS, **models.SECTIONS}
+SECTIONS = {**kernels.SECTIONS, **decoding.SECTIONS, **models.SECTIONS}
 LIMITS = {
-    "linear": 100,
+    "linear": 90,
     "lstm": 70,
     "attention": 60,
     "rows": 75,
     "loss": 35,
+    "decoding": 35,
     "rnnt": 65,
-    "conformer": 90,
+    "conformer": 80,
     "convrnnt": 65,
 }
 """Seconds that each may take."""
