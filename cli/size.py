@@ -21,7 +21,8 @@ def command(artefact: Path) -> None:
 
     For each program: weights, their bytes at the bits that their types say, codebooks, scales and
     biases beside them; then what is stored, one byte a weight, as constants and in the `.tflite`
-    file, and the weight stream that each machine's own compiler makes of it.
+    file, the values that a step needs at once, and the weight stream that each machine's own
+    compiler makes of it. Then its operators, by kind.
     """
     from ..runtime.sizes import sizes
 
@@ -30,15 +31,19 @@ def command(artefact: Path) -> None:
         show_json(_plain(found))
         return
     machines = list(dict.fromkeys(on for size in found.programs for on in size.streams))
-    head = ("program", "weights", "typed", "beside", "sum", "stored", ".tflite", *machines)
+    head = ("program", "weights", "typed", "beside", "sum", "stored", ".tflite", "alive", *machines)
     show_table(head, [_row(size, machines) for size in found.programs])
+    kinds = dict.fromkeys(kind for size in found.programs for kind in size.operators)
+    counts = [(k, *(str(size.operators.get(k, "")) for size in found.programs)) for k in kinds]
+    show_table(("operators", *(size.program for size in found.programs)), counts)
     others = sorted(found.others.items(), key=lambda item: -item[1])
     show_table(("other parts", "bytes"), [(name, f"{count:,}") for name, count in others])
     show_text(f"{artefact}: {found.file:,} bytes, its parts compressed")
 
 
 def _row(size: Size, machines: list[str]) -> tuple[str, ...]:
-    numbers = (size.weights, size.typed, size.beside, size.total, size.stored, size.file)
+    stored = (size.stored, size.file, size.alive)
+    numbers = (size.weights, size.typed, size.beside, size.total, *stored)
     streams = (size.streams.get(on) for on in machines)
     return (
         size.program,

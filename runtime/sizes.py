@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..backends.nna.estimate import alive
 from ..backends.nna.program import Program, Tensor
 from ..backends.nna.saved import restored
 from ..compiler.artefact import read_artefact
@@ -29,6 +31,8 @@ class Size:
     stored   bytes of all constants as they are kept, int8 and int32
     file     bytes of the `.tflite` file
     streams  bytes of the weight stream of each machine, by its own compiler's word
+    alive    bytes of values, states among them, that a step needs at once: its arena at least
+    operators  how many there are of each kind
     """
 
     program: str
@@ -40,6 +44,8 @@ class Size:
     stored: int
     file: int
     streams: Mapping[str, int]
+    alive: int
+    operators: Mapping[str, int]
 
     @property
     def total(self) -> int:
@@ -95,6 +101,8 @@ def _of_program(
         sum(tensor.bytes for tensor in constants),
         file,
         streams,
+        alive(program),
+        dict(Counter(op.kind for op in program.ops).most_common()),
     )
 
 

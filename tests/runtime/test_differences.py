@@ -11,6 +11,7 @@ import soundfile
 from click.testing import CliRunner, Result
 from safetensors.numpy import load, save
 
+from asrc.backends.nna.saved import restored
 from asrc.cli.main import cli
 from asrc.compiler.artefact import read_artefact, write_artefact
 from asrc.compiler.diagnostics import AsrcError
@@ -119,7 +120,11 @@ def test_the_commands(artefact: Path, model: Recogniser, tmp_path: Path) -> None
     assert json.loads(done.output)["litert"]["value"] == DENSE
     done = run("size", artefact, "--json")
     assert done.exit_code == 0
-    assert json.loads(done.output)["programs"]["encoder"]["limit"] == 32
+    encoder = json.loads(done.output)["programs"]["encoder"]
+    assert encoder["limit"] == 32
+    assert encoder["alive"] > 0
+    program = restored(read_artefact(artefact), "encoder").program
+    assert sum(encoder["operators"].values()) == len(program.ops)
     assert run("size", artefact, "--plain").output.count("encoder") >= 1
     assert run("size", tmp_path / "a.wav").exit_code != 0
     done = run("diff", artefact, tmp_path / "a.wav", "--run", tmp_path / "none")
