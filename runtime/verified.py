@@ -10,9 +10,7 @@ from pathlib import Path
 
 from safetensors.numpy import load
 
-from ..backends.nna.executor import Executor
-from ..backends.nna.golden import Mismatch, Steps, mismatches
-from ..backends.nna.litert import LiteRt
+from ..backends.nna.golden import Mismatch, mismatches
 from ..backends.nna.saved import restored
 from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
@@ -38,6 +36,9 @@ def verified(path: Path) -> Iterator[Verdict]:
     E1206 where its kernels cannot run.
     """
     parts = read_artefact(path)
+    runtimes = {"asrc": "asrc", "litert": "LiteRT"}
+    if json.loads(parts["manifest.json"]).get("on") == "triton":
+        runtimes["triton"] = "Triton"
     for name in NAMES:
         program = restored(parts, name).program
         try:
@@ -47,8 +48,6 @@ def verified(path: Path) -> Iterator[Verdict]:
             message = f"`{path}` has no golden vectors of `{name}`: {error}"
             raise AsrcError(diagnostic("E1201", message, help="compile it again")) from None
         codes = sum(x.size for key, x in golden.items() if "/in/" not in key)
-        runs: dict[str, Steps] = {"asrc": Executor(program), "LiteRT": LiteRt(program, file)}
-        if json.loads(parts["manifest.json"]).get("on") == "triton":
-            runs["Triton"] = at("triton", program)
-        for runtime, run in runs.items():
+        for place, runtime in runtimes.items():
+            run = at(place, program, file)
             yield Verdict(name, runtime, codes, next(mismatches(program, run, golden), None))

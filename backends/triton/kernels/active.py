@@ -25,6 +25,7 @@ from . import norm as norms
 from .activations import activate
 from .cost import Cost
 from .linear import Epilogue, dotted, places, values
+from .norm import normed
 
 LONGEST = 1 << 12
 """Rows that a program lists."""
@@ -275,12 +276,7 @@ def _norm(
         return
     inside = n < N
     row = tl.load(x + tl.load(index + m).to(tl.int64) * N + n, inside, 0.0).to(tl.float32)
-    if CENTRED:
-        row = tl.where(inside, row - tl.sum(row) / N, 0.0)
-    found = row * tl.rsqrt(tl.sum(row * row) / N + eps)
-    found *= tl.load(weight + n, inside, 0.0).to(tl.float32)
-    if CENTRED:
-        found += tl.load(bias + n, inside, 0.0).to(tl.float32)
+    found = normed(row, weight, bias, n, N, eps, CENTRED)
     tl.store(y + m.to(tl.int64) * N + n, found.to(y.dtype.element_ty), inside)
 
 

@@ -88,6 +88,19 @@ def _warps(width: int) -> int:
 
 
 @triton.jit
+def normed(row, weight, bias, n, N, eps, CENTRED: tl.constexpr):
+    """A row in float32, zero where `n` is not below N, over its spread, times weight, plus bias."""
+    inside = n < N
+    if CENTRED:
+        row = tl.where(inside, row - tl.sum(row) / N, 0.0)
+    found = row * tl.rsqrt(tl.sum(row * row) / N + eps)
+    found *= tl.load(weight + n, inside, 0.0).to(tl.float32)
+    if CENTRED:
+        found += tl.load(bias + n, inside, 0.0).to(tl.float32)
+    return found
+
+
+@triton.jit
 def _norm(
     x, more, weight, bias, y, total, N, eps, factor,
     WIDTH: tl.constexpr, CENTRED: tl.constexpr, MORE: tl.constexpr,
@@ -98,12 +111,7 @@ def _norm(
     if MORE:
         row += factor * tl.load(more + at, inside, 0.0).to(tl.float32)
         tl.store(total + at, row.to(total.dtype.element_ty), inside)
-    if CENTRED:
-        row = tl.where(inside, row - tl.sum(row) / N, 0.0)
-    found = row * tl.rsqrt(tl.sum(row * row) / N + eps)
-    found *= tl.load(weight + n, inside, 0.0).to(tl.float32)
-    if CENTRED:
-        found += tl.load(bias + n, inside, 0.0).to(tl.float32)
+    found = normed(row, weight, bias, n, N, eps, CENTRED)
     tl.store(y + at, found.to(y.dtype.element_ty), inside)
 
 
