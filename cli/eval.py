@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .language import Search, search_options
 from .terminal import common, look, show_json, show_text
-from .transcribe import language_of
 
 if TYPE_CHECKING:
     from ..runtime.decode import ClosedLanguage
@@ -27,8 +27,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--worst", type=click.IntRange(0), default=10, show_default=True)
 @click.option("--page", type=PATH, metavar="OUT.html", help="A page with audio and alignments.")
 @click.option("--stream", is_flag=True, help="As a stream, block by block, in place of batches.")
-@click.option("--beam", type=click.IntRange(1, 64), default=1, help="With --stream.")
-@click.option("--sentences", type=PATH, help="With --stream: hear only the words of these lines.")
+@search_options
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @common
 def command(
@@ -38,8 +37,7 @@ def command(
     worst: int,
     page: Path | None,
     stream: bool,
-    beam: int,
-    sentences: Path | None,
+    search: Search,
     threads: int,
 ) -> None:
     """Score a model: word error rate with 95 % intervals, kinds of error, the worst utterances.
@@ -47,7 +45,7 @@ def command(
     MODEL is what `asrc train` or `asrc compile` made; the latter always runs as a stream. Audio
     that cannot be used is named and left out.
     """
-    if (beam > 1 or sentences) and not stream:
+    if (search.beam > 1 or search.sentences) and not stream:
         raise click.UsageError("--beam and --sentences go with --stream")
     from ..runtime.models import read_model
     from ..runtime.threads import use_threads
@@ -59,8 +57,9 @@ def command(
     use_threads(threads)
     recogniser = read_model(model)
     utterances = read_manifest(manifest)
-    scorer = language_of(recogniser, sentences)
-    found = report(_transcripts(recogniser, utterances, by, beam if stream else 0, scorer))
+    scorer = search.language(recogniser.vocabulary)
+    beam = search.beam if stream else 0
+    found = report(_transcripts(recogniser, utterances, by, beam, scorer))
     if page is not None:
         write_page(page, found, title=f"{model.name} on {manifest.name}")
     if look().json:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .language import Search, search_options
 from .terminal import common, look, show_diagnostics, show_json, show_table, show_text
 
 if TYPE_CHECKING:
-    from ..runtime.decode import ClosedLanguage
     from ..runtime.listener import Listener
     from ..runtime.running import Recognises
     from ..runtime.samples import Samples
@@ -26,8 +26,7 @@ BLOCK = 0.1
 @click.argument("model", type=PATH)
 @click.argument("audio", nargs=-1)
 @click.option("--microphone", is_flag=True, help="Listen to the default microphone.")
-@click.option("--beam", type=click.IntRange(1, 64), default=1, show_default=True)
-@click.option("--sentences", type=PATH, help="Hear only the words of these lines.")
+@search_options
 @click.option("--nbest", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--partial", is_flag=True, help="Print what is heard so far, as it changes.")
 @click.option("--times", is_flag=True, help="Print when each label was known.")
@@ -37,8 +36,7 @@ def command(
     model: Path,
     audio: tuple[str, ...],
     microphone: bool,
-    beam: int,
-    sentences: Path | None,
+    search: Search,
     nbest: int,
     partial: bool,
     times: bool,
@@ -51,7 +49,7 @@ def command(
     computing, which this machine takes.
 
     With --sentences, a file of normalised sentences, a line each, only their words can come out,
-    and pairs of words that are in them are likelier; it goes well with --beam 4.
+    and pairs of words that are in them are likelier.
     """
     if bool(audio) == microphone:
         raise click.UsageError("name audio files, `-` for stdin, or --microphone")
@@ -61,22 +59,13 @@ def command(
 
     use_threads(threads)
     recogniser = read_model(model)
-    scorer = language_of(recogniser, sentences)
-    listener = Listener(recogniser, beam=max(beam, nbest), scorer=scorer)
+    scorer = search.language(recogniser.vocabulary)
+    listener = Listener(recogniser, beam=max(search.beam, nbest), scorer=scorer)
     sources = _sources(recogniser, audio, microphone)
     found = [_one(listener, name, blocks, nbest, partial, times) for name, blocks in sources]
     failed = [f for f in found if f is None]
     _summary(listener, len(found) - len(failed))
     click.get_current_context().exit(1 if failed else 0)
-
-
-def language_of(recogniser: Recognises, sentences: Path | None) -> ClosedLanguage | None:
-    """What may be heard, if that is restricted."""
-    if sentences is None:
-        return None
-    from ..runtime.language import closed_language, read_sentences
-
-    return closed_language(recogniser.vocabulary, read_sentences(sentences))
 
 
 def _sources(

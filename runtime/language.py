@@ -10,8 +10,14 @@ from .decode import ClosedLanguage
 from .pieces import vocabulary_error
 from .vocabulary import Vocabulary
 
-WEIGHT = 0.5
+WEIGHT = 0.3
 """How much a sentence's probability counts beside that of the audio."""
+
+BONUS = 0.15
+"""What every label earns, in nats."""
+
+BEAM = 16
+"""Hypotheses; these three are the best of docs/results/commands.md, on its development set."""
 
 
 def read_sentences(path: Path) -> list[str]:
@@ -23,7 +29,7 @@ def read_sentences(path: Path) -> list[str]:
 
 
 def closed_language(
-    vocabulary: Vocabulary, sentences: list[str], weight: float = WEIGHT
+    vocabulary: Vocabulary, sentences: list[str], weight: float = WEIGHT, bonus: float = BONUS
 ) -> ClosedLanguage:
     """Words of normalised sentences, spelled as a vocabulary does.
 
@@ -31,7 +37,7 @@ def closed_language(
     """
     space = _separator(vocabulary)
     spelled = ([vocabulary.encode(word) for word in line.split()] for line in sentences)
-    return ClosedLanguage(spelled, vocabulary.size, separator=space, weight=weight)
+    return ClosedLanguage(spelled, vocabulary.size, separator=space, weight=weight, bonus=bonus)
 
 
 def _separator(vocabulary: Vocabulary) -> int | None:

@@ -24,6 +24,10 @@ from .prefix import Scorer, shared_depth
 from .protocol import Frames, Transducer
 from .state import marked
 
+PLAIN_MARGIN = 6.0
+SCORED_MARGIN = 10.0
+"""A language's words may earn only later what their first labels cost."""
+
 
 class BeamDecoder:
     """The `beam` most probable label sequences of each of `batch` streams.
@@ -35,7 +39,8 @@ class BeamDecoder:
 
     beam: label sequences kept from frame to frame.
     max_symbols: at most so many labels at one frame.
-    margin: labels so much (in nats) less probable than the frame's best path are not followed.
+    margin: labels so much (in nats) less probable than the frame's best path are not followed;
+        6 where nothing is said, 10 with a scorer.
     scorer: adds to the scores of labels; see `Scorer`.
     window: frames that the joint reads in one call.
     """
@@ -48,10 +53,12 @@ class BeamDecoder:
         clock: Clock | None = None,
         beam: int = 4,
         max_symbols: int = 5,
-        margin: float = 6.0,
+        margin: float | None = None,
         scorer: Scorer[Any] | None = None,
         window: int = 8,
     ) -> None:
+        if margin is None:
+            margin = PLAIN_MARGIN if scorer is None else SCORED_MARGIN
         if min(batch, beam, max_symbols, window) < 1 or not margin >= 0:
             raise ValueError("batch, beam, max_symbols and window are at least 1, margin 0")
         self.beam = beam

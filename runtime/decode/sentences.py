@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import inf, log
+from math import inf, isfinite, log
 from typing import NamedTuple
 
 import torch
@@ -48,7 +48,8 @@ class ClosedLanguage:
 
     The probability of a word is, for `pairs` of it, how often it follows the word before in the
     sentences (or begins them), and for the rest that of any of V words. Its logarithm less that of
-    1/V, which would be but a price on every word, is what it earns, `weight` times.
+    1/V, which would be but a price on every word, is what it earns, `weight` times. Every label
+    earns `bonus` (nats) besides: paths of many labels have many chances to be left by a beam.
 
     separator: the label between words, where there is one. Without one, a label that goes on with
     a word is not taken for the beginning of another. labels: the size of the vocabulary.
@@ -63,10 +64,12 @@ class ClosedLanguage:
         separator: int | None = None,
         weight: float = 0.5,
         pairs: float = 0.5,
+        bonus: float = 0.0,
     ) -> None:
-        if not (weight >= 0 and 0 <= pairs < 1):
-            raise ValueError("weight is at least 0, pairs within 0 to 1 and not 1")
-        self.labels, self.separator, self.weight, self.pairs = labels, separator, weight, pairs
+        if not (weight >= 0 and 0 <= pairs < 1 and isfinite(bonus)):
+            raise ValueError("weight is at least 0, pairs within 0 to 1 and not 1, bonus finite")
+        self.labels, self.separator = labels, separator
+        self.weight, self.pairs, self.bonus = weight, pairs, bonus
         self._follow: dict[Word | None, Counter[Word]] = defaultdict(Counter)
         self._nodes = [_Node()]
         self._ends: dict[Word, int] = {}
@@ -164,4 +167,4 @@ class ClosedLanguage:
             row[self.separator] = self._rest(state)
         for label, child in node.children.items():
             row[label] = self._earned(before, child) - self._earned(before, at)
-        return torch.tensor(row)
+        return torch.tensor(row) + self.bonus

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from asrc.cli.language import Search
 from asrc.cli.main import cli
+from asrc.runtime.language import BEAM
 from asrc.tests.training.tiny import MODEL, corpus
 
 RECIPE = """
@@ -137,6 +139,24 @@ def test_only_the_words_of_some_sentences(trained: Path) -> None:
     lines.write_text("loud\n")
     done = asrc("transcribe", best, str(trained / "data/0.wav"), "--sentences", str(lines))
     assert (done.exit_code, "E1004" in done.stderr) == (1, True)
+
+
+def test_how_much_the_sentences_count(trained: Path) -> None:
+    """A label that earns much is heard again and again; one that costs much, never."""
+    best, one = str(trained / "out/best"), str(trained / "data/1.wav")
+    lines = trained / "lines.txt"
+    lines.write_text("low high\nhigh\n")
+    words = {}
+    for bonus in ("-20", "0", "9"):
+        done = asrc("transcribe", best, one, "--sentences", str(lines), "--bonus", bonus, "--plain")
+        assert done.exit_code == 0, done.output
+        words[bonus] = len(done.stdout.splitlines()[0].split(": ")[1].split())
+    assert words["-20"] == 0 < words["0"] < words["9"]
+    for wrong in (["--bonus", "nan"], ["--weight", "-1"]):
+        assert asrc("transcribe", best, one, "--sentences", str(lines), *wrong).exit_code == 2
+    assert asrc("transcribe", best, one, "--weight", "1").exit_code == 2
+    assert (Search(None, lines, 0, 0).beam, Search(4, lines, 0, 0).beam) == (BEAM, 4)
+    assert Search(None, None, None, None).beam == 1
 
 
 def test_compiled_for_an_accelerator(trained: Path) -> None:

@@ -74,6 +74,15 @@ def test_nothing_but_words_can_be_spelled(sentences: list[Sentence], labels: lis
         assert found > -10
 
 
+@given(sentences=SENTENCES, data=st.data())
+def test_every_label_earns_the_bonus(sentences: list[Sentence], data: st.DataObject) -> None:
+    known = sorted({word for sentence in sentences for word in sentence})
+    labels = spaced(data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=5)))
+    plain = total(ClosedLanguage(sentences, 5, separator=SPACE), labels)
+    found = total(ClosedLanguage(sentences, 5, separator=SPACE, bonus=0.75), labels)
+    assert found == pytest.approx(plain + 0.75 * len(labels), abs=1e-5)
+
+
 def test_without_a_separator_words_follow_each_other() -> None:
     """As with pieces of which the first of a word is marked: 0 begins, 1 and 2 go on."""
     language = ClosedLanguage([[(0, 1), (0, 2)], [(3,)]], 5)
@@ -108,6 +117,7 @@ def test_a_wide_beam_finds_the_best_of_the_language(seed: int) -> None:
         ([[(5,)]], {}),
         ([[(1,)]], {"weight": -1.0}),
         ([[(1,)]], {"pairs": 1.0}),
+        ([[(1,)]], {"bonus": inf}),
     ],
 )
 def test_what_cannot_be_a_language(sentences: list[Sentence], options: dict[str, float]) -> None:
