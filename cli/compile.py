@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--calibrate", type=PATH, help="A manifest to take ranges from.")
 @click.option("--utterances", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--weights", "bits", type=click.IntRange(1, 8), help="Bits; nna: 8, triton: float.")
+@click.option("--coded", type=float, help="nna: of --weights, bits in the coded weight stream.")
 @click.option("--machine", multiple=True, help="An accelerator, or its `.toml` file.")
 @click.option("--exact", is_flag=True, help="triton: the integers of nna, on kernels.")
 @click.option("--out", type=PATH, required=True, help="The artefact, such as model.asrc.")
@@ -34,6 +36,7 @@ def command(
     calibrate: Path | None,
     utterances: int,
     bits: int | None,
+    coded: float | None,
     machine: tuple[str, ...],
     exact: bool,
     out: Path,
@@ -44,9 +47,10 @@ def command(
 
     MODEL is a folder that `asrc train` made. For `nna`, weights and activations of a float model
     become int8, accumulators int16; ranges come from real audio, --utterances of the manifest at
-    equal distances; weights of fewer than 8 bits share a codebook in each tensor. A model that was
-    trained after `substitute` and `quantize` has all of this already and is compiled as it is. What
-    stays on the host is listed with the reason. `asrc transcribe` and `asrc eval` take the file.
+    equal distances; weights of fewer than 8 bits share a codebook in each tensor, with --coded one
+    whose indices take so many bits in the accelerator's coded stream. A model that was trained
+    after `substitute` and `quantize` has all of this already and is compiled as it is. What stays
+    on the host is listed with the reason. `asrc transcribe` and `asrc eval` take the file.
 
     With --machine, which may be repeated, Vela compiles the programs for that accelerator as well;
     times and memory are its estimates for one step. Of a machine that is known by its rates alone,
@@ -59,7 +63,11 @@ def command(
     """
     if exact and target != "triton":
         raise click.UsageError("--exact is for --target triton; the integers of nna are exact")
+    if coded is not None and not 1 < coded <= (bits or 8) < 8:
+        raise click.UsageError("--coded is more than 1 and at most --weights, 2 to 7 bits then")
     if target == "triton" and not exact:
+        if coded is not None:
+            raise click.UsageError("--coded is for integer programs: their weights are coded")
         _for_triton(model, bits, out)
         return
     bits = 8 if bits is None else bits
@@ -75,7 +83,8 @@ def command(
         raise click.UsageError("a float model needs --calibrate: real audio gives the ranges")
     heard = [] if calibrate is None else _heard(recogniser, calibrate, utterances)
     inputs = graph_inputs(recogniser.lowered, recogniser.vocabulary, heard)
-    parts = compiled(recogniser, inputs, bits, "triton" if exact else "asrc")
+    limit = None if coded is None else Fraction(str(coded))
+    parts = compiled(recogniser, inputs, bits, "triton" if exact else "asrc", limit)
     write_artefact(out, for_machines(parts, machine))
     found = read_compiled(out)
     if look().json:

@@ -278,9 +278,10 @@ ANNOTATIONS: Final[dict[str, Option]] = {
     "on": Option("choice", None, choices=("nna",)),
     "number": Option("choice", None, choices=("int8", "int16")),
     "weights": Option("int", None, low=1, below=9),
+    "coded": Option("real", None, low=1, below=8),
     "per": Option("choice", None, choices=("row", "tensor")),
     "scales": Option("choice", None, choices=("frozen", "learned")),
 }
 """What passes note on a value, whatever its operator: who computes it, how its numbers are stored,
-the bits of its weights, what has a scale, and whether scales learn. A value has only those that
-were noted."""
+the bits of its weights and of these in a coded stream, what has a scale, and whether scales learn.
+A value has only those that were noted."""

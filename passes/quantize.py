@@ -2,6 +2,7 @@
 
 `quantize()`                                 int8 weights, a scale a row, and int8 values
 `quantize(weights=5)`                        weights of 32 values, on the grid of int8
+`quantize(weights=5, coded=4)`               of as many, but 4 bits each in the weight stream
 `quantize(encoder, weights=4)`               a part alone, or otherwise than the rest
 `quantize(weights=8, activations=false)`     weights alone
 `quantize(per=tensor)`                       one scale for a weight in place of one for each row
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import ClassVar
 
 from ..compiler.diagnostics import AsrcError, diagnostic
@@ -42,6 +44,7 @@ class Quantize:
 
     on: str | None = None
     weights: int = 8
+    coded: Fraction | None = None
     activations: bool = True
     per: str = "row"
     scales: str = "frozen"
@@ -51,6 +54,9 @@ class Quantize:
         if not 1 <= self.weights <= 8:
             message = f"`weights` is 1 to 8 bits, not {self.weights}"
             raise OptionError("weights", AsrcError(diagnostic("E0805", message)))
+        if self.coded is not None and not 1 < self.coded <= self.weights < 8:
+            message = "`coded` is more than 1 and at most `weights`, of which there are 2 to 7 then"
+            raise OptionError("coded", AsrcError(diagnostic("E0805", message)))
 
     def run(self, graph: Graph, weights: Weights | None) -> tuple[Graph, Weights | None]:
         """Raises AsrcError E0803 where there is nothing to quantise."""
@@ -66,7 +72,8 @@ class Quantize:
         weighted = {path for path in mine if graph[path].op in WEIGHTED}
         notes: dict[str, dict[str, Attr]] = {p: {"number": x} for p, x in noted.items()}
         for path in weighted:
-            notes[path] = {**notes.get(path, {}), "weights": self.weights, "per": self.per}
+            how = {"weights": self.weights, "coded": self.coded, "per": self.per}
+            notes[path] = {**notes.get(path, {}), **how}
         for path in notes:
             notes[path]["scales"] = self.scales
         return graph.rewrite(_noted(node, notes.get(node.path, {})) for node in graph), weights
@@ -83,13 +90,13 @@ class Quantize:
         return {path: _number(graph, path, wide) for path in every}
 
 
-_USUAL = {"per": "row", "scales": "frozen"}
+_USUAL = {"coded": None, "per": "row", "scales": "frozen"}
 """What goes without a note."""
 
 
 def _noted(node: Node, notes: Mapping[str, Attr]) -> Node:
     noted = {**node.attrs, **notes}
-    usual = {name for name, x in _USUAL.items() if noted.get(name) == x}
+    usual = {name for name, x in _USUAL.items() if noted.get(name, x) == x}
     attrs = {name: x for name, x in noted.items() if name not in usual}
     return replace(node, attrs=attrs) if attrs != node.attrs else node
 

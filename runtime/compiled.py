@@ -105,14 +105,15 @@ def compiled(
     utterances: Iterable[Mapping[str, Array]],
     bits: int = 8,
     on: str = PLACES[0],
+    coded: Fraction | None = None,
 ) -> dict[str, bytes]:
     """The parts of an artefact, whose programs run at one of `places.PLACES`.
 
-    A float model is quantised first, its batch norms folded: weights of `bits`, ranges from
-    utterances (inputs of the graph by path). One that was trained in integers is what it is. Raises
-    AsrcError E0701 for what no side computes, E1008 for what is no plain transducer.
+    A float model is quantised first, its batch norms folded: weights of `bits`, `coded` in so many,
+    ranges from utterances (inputs of the graph by path). One that was trained in integers is what
+    it is. Raises AsrcError E0701 for what no side computes, E1008 for what is no plain transducer.
     """
-    facts, weights = quantised_model(recogniser, utterances, bits)
+    facts, weights = quantised_model(recogniser, utterances, bits, coded)
     programs = compile_transducer(facts, ends_of(recogniser), weights)
     graph = front_end(facts.graph, programs.features)
     front, kept = Dce().run(graph, weights)
@@ -137,10 +138,13 @@ def compiled(
 
 
 def quantised_model(
-    recogniser: Recogniser, utterances: Iterable[Mapping[str, Array]], bits: int
+    recogniser: Recogniser,
+    utterances: Iterable[Mapping[str, Array]],
+    bits: int,
+    coded: Fraction | None = None,
 ) -> tuple[Facts, dict[str, Array]]:
     """The graph as the accelerator has it, its weights with ranges, scales and codebooks."""
-    facts, weights = _narrow(recogniser, bits)
+    facts, weights = _narrow(recogniser, bits, coded)
     return facts, calibrated(facts, weights, utterances)
 
 
@@ -161,14 +165,16 @@ def with_numbers(recogniser: Recogniser, bits: int, numbers: Mapping[str, Array]
     return found.eval()
 
 
-def _narrow(recogniser: Recogniser, bits: int) -> tuple[Facts, Mapping[str, Array]]:
+def _narrow(
+    recogniser: Recogniser, bits: int, coded: Fraction | None = None
+) -> tuple[Facts, Mapping[str, Array]]:
     """The graph as the accelerator has it; what passes have noted in training stays so."""
     graph, weights = recogniser.facts.graph, _weights(recogniser.lowered)
     folded: Weights | None = weights
     for each in (FoldNorm("batchnorm"), Substitute()):
         graph, folded = each.run(graph, folded)
     assert folded is not None
-    whole, _ = Quantize(weights=bits).run(graph, None)
+    whole, _ = Quantize(weights=bits, coded=coded).run(graph, None)
     noted = whole.rewrite(node.with_attrs(**graph[node.path].attrs) for node in whole)
     return Facts(noted), folded
 

@@ -66,7 +66,9 @@ def _of_weights(node: Node, weights: Mapping[str, Array]) -> Iterator[tuple[str,
         yield f"{node.path}.reach", MARGIN * np.array([np.abs(x).max() for x in both], np.float32)
     if "weights" in node.attrs:
         bits, per = cast(int, node.attrs["weights"]), str(node.attrs.get("per", "row"))
-        scales, book = fitted(weights[f"{node.path}.weight"], bits, per)
+        limit = cast("Fraction | None", node.attrs.get("coded"))
+        coded = None if limit is None else float(limit)
+        scales, book = fitted(weights[f"{node.path}.weight"], bits, per, coded)
         yield f"{node.path}.scale", scales
         if book is not None:
             yield f"{node.path}.codebook", book

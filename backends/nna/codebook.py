@@ -3,35 +3,41 @@
 The values are Lloyd-Max centroids (Lloyd 1982, Max 1960), of all rows of a tensor together, each
 row at its own scale: the hardware's weight stream takes one codebook a tensor, and a scale for each
 output channel costs nothing there. This is the plain baseline of S8BQAT (Zhen et al. 2022), whose
-centroids come from a float model in the same way.
+centroids come from a float model in the same way; `coding` gives others, for streams that are
+coded.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .coding import GRID, held_to, on_grid
 from .program import Array
 
-GRID = 127
 _ROUNDS = 1000
 _TURNS = 4
 """How often rows choose their scales anew for the codebook, and the codebook its values."""
 
 
-def fitted(weight: Array, bits: int, per: str = "row") -> tuple[Array, Array | None]:
+def fitted(
+    weight: Array, bits: int, per: str = "row", coded: float | None = None
+) -> tuple[Array, Array | None]:
     """Scales (float32) and the codes that there are (float32, rising), 2**bits.
 
-    There is a scale for each row, or with `per` of "tensor" one.
+    There is a scale for each row, or with `per` of "tensor" one. `coded`: the bits that an index
+    may take in the accelerator's stream, headers left out.
 
     8 bits are the plain grid from -127 to 127, without a codebook. Raises ValueError for other than
-    1 to 8 bits.
+    1 to 8 bits, and for a limit that they do not have.
     """
     if not 1 <= bits <= 8:
         raise ValueError(f"weights of {bits} bits: 1 to 8 are possible")
+    if coded is not None and not (1 < coded <= bits < 8):
+        raise ValueError(f"an index of {coded} bits, of weights of {bits}")
     rows = weight.reshape(1 if per == "tensor" else len(weight), -1).astype(np.float64)
     if bits == 8:
         return (_largest(rows) / GRID).astype(np.float32), None
-    scales, book = _with_codebook(rows, 1 << bits)
+    scales, book = _with_codebook(rows, 1 << bits, coded)
     full = np.concatenate([book, np.full((1 << bits) - len(book), book[-1])])
     return scales.astype(np.float32), full.astype(np.float32)
 
@@ -48,17 +54,24 @@ def _largest(rows: Array) -> Array:
     return np.maximum(np.abs(rows).max(1), 1e-8)
 
 
-def _with_codebook(rows: Array, count: int) -> tuple[Array, Array]:
-    """Codebook and scales in turn: each is the best for the other."""
+def _with_codebook(rows: Array, count: int, coded: float | None) -> tuple[Array, Array]:
+    """Codebook and scales in turn: each is the best for the other. A limit is for the last pair."""
     scales = _largest(rows) / GRID
     for _ in range(_TURNS):
         values = (rows / scales[:, None]).ravel()
-        book = on_grid(lloyd_max(values, count))
+        book = _values(values, count, coded)
         codes = nearest(book, values).reshape(rows.shape)
         power = np.square(codes).sum(1)
         best = (rows * codes).sum(1) / np.maximum(power, 1e-12)
         scales = np.where((power > 0) & (best > 0), best, scales)
-    return scales, book
+    return scales, book if coded is None else _values(
+        (rows / scales[:, None]).ravel(), count, coded
+    )
+
+
+def _values(values: Array, count: int, coded: float | None) -> Array:
+    book = lloyd_max(values, count)
+    return on_grid(book) if coded is None else held_to(values, book, coded)
 
 
 def lloyd_max(values: Array, count: int) -> Array:
@@ -77,11 +90,6 @@ def lloyd_max(values: Array, count: int) -> Array:
             break
         book = moved
     return book
-
-
-def on_grid(book: Array) -> Array:
-    """The nearest values of int8, each once."""
-    return np.unique(np.clip(np.rint(book), -GRID, GRID))
 
 
 def nearest(book: Array, values: Array) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
 from asrc.compiler.diagnostics import AsrcError
@@ -90,10 +92,24 @@ def test_the_text_has_every_note() -> None:
         parse_graph(text.replace("number=int8", "number=int9"), "a")
 
 
+def test_a_limit_for_the_coded_stream() -> None:
+    graph = after(Substitute(), Quantize(weights=5, coded=Fraction(7, 2)))
+    text = print_graph(graph)
+    assert "weights=5 coded=3.5" in text
+    assert parse_graph(text, "a").nodes == graph.nodes
+    assert "coded" not in print_graph(after(Substitute(), Quantize(weights=5)))
+
+
 def test_what_is_refused() -> None:
-    with pytest.raises(AsrcError) as error:
-        Quantize(weights=9)
-    assert error.value.diagnostics[0].code == "E0805"
+    for wrong in (
+        {"weights": 9},
+        {"weights": 4, "coded": 5},
+        {"coded": 4},
+        {"weights": 4, "coded": 1},
+    ):
+        with pytest.raises(AsrcError) as error:
+            Quantize(**wrong)
+        assert error.value.diagnostics[0].code == "E0805"
     with pytest.raises(AsrcError) as error:
         after(Quantize("encoder.x.logmel"))
     assert error.value.diagnostics[0].code == "E0803"
