@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def command(artefact: Path) -> None:
     """Reconcile the bytes of a compiled model with the bits of its types.
 
-    For each program: weights, their bytes at the bits that their types say, codebooks, scales and
-    biases beside them; then what is stored, one byte a weight, as constants and in the `.tflite`
-    file, the values that a step needs at once, and the weight stream that each machine's own
-    compiler makes of it. Then its operators, by kind.
+    For each program: weights, their bytes at the bits that their types say and as an accelerator
+    codes them, headers left out, codebooks, scales and biases beside them; then what is stored, one
+    byte a weight, as constants and in the `.tflite` file, the values that a step needs at once, and
+    the weight stream that each machine's own compiler makes of it. Then its operators, by kind.
     """
     from ..runtime.sizes import sizes
 
@@ -31,8 +31,8 @@ def command(artefact: Path) -> None:
         show_json(_plain(found))
         return
     machines = list(dict.fromkeys(on for size in found.programs for on in size.streams))
-    head = ("program", "weights", "typed", "beside", "sum", "stored", ".tflite", "alive", *machines)
-    show_table(head, [_row(size, machines) for size in found.programs])
+    head = ("program", "weights", "typed", "coded", "beside", "sum", "stored", ".tflite", "alive")
+    show_table((*head, *machines), [_row(size, machines) for size in found.programs])
     kinds = dict.fromkeys(kind for size in found.programs for kind in size.operators)
     counts = [(k, *(str(size.operators.get(k, "")) for size in found.programs)) for k in kinds]
     show_table(("operators", *(size.program for size in found.programs)), counts)
@@ -43,7 +43,7 @@ def command(artefact: Path) -> None:
 
 def _row(size: Size, machines: list[str]) -> tuple[str, ...]:
     stored = (size.stored, size.file, size.alive)
-    numbers = (size.weights, size.typed, size.beside, size.total, *stored)
+    numbers = (size.weights, size.typed, size.coded, size.beside, size.total, *stored)
     streams = (size.streams.get(on) for on in machines)
     return (
         size.program,

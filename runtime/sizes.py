@@ -6,13 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 
 import numpy as np
 
+from ..backends.nna.coding import coded_bits
 from ..backends.nna.estimate import alive
-from ..backends.nna.program import Program, Tensor
+from ..backends.nna.program import Array, Program, Tensor
 from ..backends.nna.saved import restored
 from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
@@ -26,6 +27,7 @@ class Size:
 
     weights  how many there are, zeros between groups left out
     typed    bytes of these at the bits of their types
+    coded    bytes of them as Golomb-Rice codes, each tensor by itself, headers left out
     beside   bytes of codebooks, scales and biases, and of other constants
     values   of a weight tensor, how many there are at most; `limit` is what its type allows
     stored   bytes of all constants as they are kept, int8 and int32
@@ -38,6 +40,7 @@ class Size:
     program: str
     weights: int
     typed: int
+    coded: int
     beside: int
     values: int
     limit: int
@@ -95,6 +98,7 @@ def _of_program(
         name,
         sum(counts.values()),
         sum(-(-counts[n] * (widths[n] or 8) // 8) for n in weights),
+        sum(ceil(counts[n] * coded_bits(_used(t)) / 8) for n, t in weights.items()),
         books + scales + others,
         max(values.values(), default=0),
         max((1 << (widths[n] or 8) for n in weights), default=0),
@@ -104,6 +108,11 @@ def _of_program(
         alive(program),
         dict(Counter(op.kind for op in program.ops).most_common()),
     )
+
+
+def _used(tensor: Tensor) -> Array:
+    """How often each of a constant's values is there."""
+    return np.unique(np.asarray(tensor.data), return_counts=True)[1]
 
 
 def _bits(graph: Graph, tensor: Tensor) -> int | None:

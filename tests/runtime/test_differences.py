@@ -11,6 +11,7 @@ import soundfile
 from click.testing import CliRunner, Result
 from safetensors.numpy import load, save
 
+from asrc.backends.nna.program import Array
 from asrc.backends.nna.saved import restored
 from asrc.cli.main import cli
 from asrc.compiler.artefact import read_artefact, write_artefact
@@ -50,6 +51,11 @@ def changed(artefact: Path, path: Path, name: str, by: int) -> Path:
     return path
 
 
+def entropy(codes: Array) -> float:
+    shares = np.unique(codes, return_counts=True)[1] / codes.size
+    return float(-(shares * np.log2(shares)).sum())
+
+
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(a) for a in arguments])
 
@@ -63,6 +69,8 @@ def test_bytes_are_those_of_the_types(artefact: Path) -> None:
         weights = {n: x for n, x in constants.items() if n.endswith(".weight") and x.ndim == 4}
         assert size.weights == sum(x.size for x in weights.values())
         assert size.typed == sum(-(-x.size * 5 // 8) for x in weights.values())
+        assert size.coded <= size.typed
+        assert size.coded >= sum(x.size * entropy(x) / 8 for x in weights.values())
         assert size.values == max(len(np.unique(x)) for x in weights.values()) <= size.limit == 32
         assert size.file == len(parts[f"{size.program}.tflite"])
         assert size.beside >= 4 * sum(len(x) for n, x in constants.items() if n.endswith(".bias"))
