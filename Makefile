@@ -37,13 +37,13 @@ demo: $(READY) ## check, inspect, stream, hear, compile: the tour
 	$(BIN)/asrc verify models/small/rnnt.asr
 	@printf '\n== A trained Conformer hears real recordings as a stream, among the words and prompts it was made for\n'
 	@printf '(without --sentences it spells freely, and errs more: docs/results/commands.md):\n\n'
-	$(BIN)/asrc transcribe models/pretrained/commands-conformer models/demo/*.flac --beam 8 $(CLOSED)
+	$(BIN)/asrc transcribe models/pretrained/commands-conformer models/demo/*.flac $(CLOSED)
 	@printf '\n== Compiled for an accelerator, it is integers in one file, and listens as well:\n\n'
 	$(BIN)/asrc compile models/pretrained/commands-conformer --target nna --calibrate models/demo/demo.jsonl \
 		--weights 5 --machine ethos-u55-256 --out build/commands.asrc
-	$(BIN)/asrc transcribe build/commands.asrc models/demo/*.flac --beam 8 $(CLOSED)
+	$(BIN)/asrc transcribe build/commands.asrc models/demo/*.flac $(CLOSED)
 	@printf '\n== What was said, and how much of it was heard:\n\n'
-	$(BIN)/asrc eval build/commands.asrc models/demo/demo.jsonl --stream --beam 8 $(CLOSED) --worst 3
+	$(BIN)/asrc eval build/commands.asrc models/demo/demo.jsonl --stream $(CLOSED) --worst 3
 	@printf '\n== Next: edit a file in models/ and run `%s check` on it, or `%s new`.\n' $(BIN)/asrc $(BIN)/asrc
 
 test: lint ## lint, then every test that takes seconds
