@@ -6,16 +6,14 @@ and decodes what the joint's logits say. Everything between is integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..backends.nna.executor import Executor
 from ..backends.nna.lower import Lowered as Steady
 from ..backends.nna.program import Array, Program, real
 from ..backends.nna.transducer import codes_of
@@ -23,19 +21,37 @@ from ..backends.torch.lowered import Lowered
 from ..backends.torch.session import Session
 from ..backends.torch.streams import Block
 from .decode.protocol import Heads, State
-from .places import Runs
+from .places import Make, Runs
 
-Make: TypeAlias = Callable[[Program], Runs]
+
+class Rows:
+    """A program without a past of its own: rows come with their states, any number at once."""
+
+    def __init__(self, program: Program, make: Make) -> None:
+        self.program, self.make = program, make
+        self._runs: dict[int, Runs] = {}
+
+    def step(
+        self, inputs: Mapping[str, Array], states: Mapping[str, Array] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Outputs and the states after it, a row each."""
+        rows = len(next(iter(inputs.values())))
+        if rows not in self._runs:
+            self._runs[rows] = self.make(self.program, rows=rows)
+        run = self._runs[rows]
+        if states is not None:
+            run.states = dict(states)
+        made = run.step(inputs)
+        return made, run.states
 
 
 class IntegerTransducer:
-    """Predictor and joint, for `runtime.decode`; frames and labels are codes. `make` has a program
-    run, its states at rest."""
+    """Predictor and joint, for `runtime.decode`; frames and labels are codes."""
 
     def __init__(
-        self, predictor: Steady, joint: Steady, row: str, table: Array, make: Make = Executor
+        self, predictor: Steady, joint: Steady, row: str, table: Array, make: Make
     ) -> None:
-        self.predictor, self.heads = make(predictor.program), make(joint.program)
+        self.predictor, self.heads = Rows(predictor.program, make), Rows(joint.program, make)
         self.row, self.table = row, table
         self._made = predictor.program.outputs[0]
         self._frame, self._label = joint.program.inputs
@@ -44,36 +60,27 @@ class IntegerTransducer:
     def joint(self, frames: Mapping[str, Tensor], labels: Tensor) -> Heads:
         """Log-probabilities of N pairs of frames and predictor outputs."""
         (given,) = frames.values()
-        pairs = zip(given.numpy(), labels.numpy(), strict=True)
-        found = [self._head(frame, label) for frame, label in pairs]
-        return torch.from_numpy(np.stack(found)).log_softmax(-1)
-
-    def _head(self, frame: Array, label: Array) -> Array:
-        given = {self._frame: frame[None, None, None], self._label: label[None, None, None]}
-        return real(self.heads.step(given)[self._logits.name], self._logits).reshape(-1)
+        rows = {self._frame: _as_rows(given.numpy()), self._label: _as_rows(labels.numpy())}
+        made, _ = self.heads.step(rows)
+        logits = real(made[self._logits.name], self._logits)
+        return torch.from_numpy(logits.reshape(len(given), -1)).log_softmax(-1)
 
     def predictor_start(self, batch: int) -> tuple[Tensor, State]:
-        self.predictor.reset()
-        state = {
-            name: torch.from_numpy(np.repeat(codes[None], batch, 0))
-            for name, codes in self.predictor.states.items()
-        }
+        rest = self.predictor.program.widened(batch).at_rest()
+        state = {name: torch.from_numpy(codes) for name, codes in rest.items()}
         return self.predictor_step(torch.zeros(batch, dtype=torch.int64), state)
 
     def predictor_step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        made: list[Array] = []
-        after: dict[str, list[Array]] = {name: [] for name in state}
-        for at, token in enumerate(tokens.tolist()):
-            self.predictor.states = {name: rows[at].numpy() for name, rows in state.items()}
-            found = self.predictor.step({self.row: self.table[token][None, None, None]})
-            made.append(found[self._made].reshape(-1))
-            for name, codes in self.predictor.states.items():
-                after[name].append(codes)
-        return _stacked(made), {name: _stacked(rows) for name, rows in after.items()}
+        rows = {self.row: _as_rows(self.table[tokens.numpy()])}
+        before = {name: codes.numpy() for name, codes in state.items()}
+        made, after = self.predictor.step(rows, before)
+        found = torch.from_numpy(made[self._made].reshape(len(tokens), -1))
+        return found, {name: torch.from_numpy(codes) for name, codes in after.items()}
 
 
-def _stacked(rows: list[Array]) -> Tensor:
-    return torch.from_numpy(np.stack(rows))
+def _as_rows(codes: Array) -> Array:
+    """`[N, C]` as values of a program are, `[N, 1, 1, C]`."""
+    return codes[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class IntegerSteps:
     """Audio in, codes of encoder frames out: the features' session, then the encoder's program."""
 
     def __init__(
-        self, front: Lowered, encoder: Steady, features: str, pace: Pace, make: Make = Executor
+        self, front: Lowered, encoder: Steady, features: str, pace: Pace, make: Make
     ) -> None:
         self.front, self.encoder, self.features, self.pace = front, encoder, features, pace
         self.session = Session(front)

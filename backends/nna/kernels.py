@@ -85,7 +85,7 @@ def _exact(depth: int) -> type[np.floating[Any]]:
 
 
 def _conv(site: Site) -> Kernel:
-    """`[1, H, W, C]` with `[O, h, w, C]` and a bias `[O]`, no padding."""
+    """`[N, H, W, C]` with `[O, h, w, C]` and a bias `[O]`, no padding."""
     weight, kind = site.constant(1), _exact(site.constant(1)[0].size)
     flat = np.ascontiguousarray(weight.transpose(3, 1, 2, 0).reshape(-1, len(weight)).astype(kind))
     bias = site.constant(2) - site.tensors[0].zero * weight.sum((1, 2, 3), np.int64)
@@ -99,7 +99,7 @@ def _conv(site: Site) -> Kernel:
 
 
 def _depthwise(site: Site) -> Kernel:
-    """`[1, H, W, C]` with `[1, h, w, C]` and a bias `[C]`, no padding."""
+    """`[N, H, W, C]` with `[1, h, w, C]` and a bias `[C]`, no padding."""
     weight = site.constant(1)[0].transpose(2, 0, 1).astype(np.float64)
     bias = site.constant(2) - site.tensors[0].zero * site.constant(1).sum((0, 1, 2), np.int64)
     windows, scaling = _windows(site, np.float64), _scaling(site.recipe)
@@ -112,17 +112,17 @@ def _depthwise(site: Site) -> Kernel:
 
 
 def _windows(site: Site, kind: type[np.floating[Any]]) -> Callable[[Array], Array]:
-    """`[H', W', C, h, w]`; the zero point is part of the bias."""
+    """`[N, H', W', C, h, w]`; the zero point is part of the bias."""
     size = site.tensors[1].shape[1:3]
     (down, across), (row, column) = (site.options.get(n, (1, 1)) for n in ("stride", "dilation"))
     extent = (row * (size[0] - 1) + 1, column * (size[1] - 1) + 1)
 
     def run(codes: Array) -> Array:
-        x = codes[0].astype(kind)
+        x = codes.astype(kind)
         if extent == (1, 1):
-            return x[::down, ::across, :, None, None]
-        views = np.lib.stride_tricks.sliding_window_view(x, extent, (0, 1))
-        return views[::down, ::across, :, ::row, ::column]
+            return x[:, ::down, ::across, :, None, None]
+        views = np.lib.stride_tricks.sliding_window_view(x, extent, (1, 2))
+        return views[:, ::down, ::across, :, ::row, ::column]
 
     return run
 

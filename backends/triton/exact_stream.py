@@ -1,4 +1,4 @@
-"""One stream of an integer program on kernels, with codes of NumPy: as `nna/executor.py` has it."""
+"""An integer program on kernels, with codes of NumPy: as `nna/executor.py` has it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .exact import ExactProgram
 
 
 class ExactStream:
-    """A program and its states, on a device."""
+    """A program and its states, on a device; `rows` at once, each by itself."""
 
-    def __init__(self, program: Program, device: torch.device | str) -> None:
+    def __init__(self, program: Program, device: torch.device | str, rows: int = 1) -> None:
         self.program = program
-        self._run = ExactProgram(program, 1, device)
+        self._run = ExactProgram(program, rows, device)
 
     def reset(self) -> None:
         """States stand for zero again."""

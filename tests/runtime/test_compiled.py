@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from asrc.runtime.compiled import NAMES, Compiled, compiled, read_compiled
 from asrc.runtime.integer import IntegerSteps, IntegerTransducer
 from asrc.runtime.listener import Listener
 from asrc.runtime.models import read_model
+from asrc.runtime.places import at
 from asrc.runtime.recogniser import Recogniser, write_recogniser
 from asrc.runtime.running import Running
 from asrc.runtime.verified import verified
@@ -188,6 +190,35 @@ def test_without_the_extra(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> N
         read_model(artefact)
 
 
+@pytest.mark.parametrize("place", ["asrc", "triton"])
+def test_rows_of_a_beam_are_decoded_at_once(
+    tiny: Compiled, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any number of labels and states in one step, each as it is by itself."""
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    alone = tiny.run().model
+    assert isinstance(alone, IntegerTransducer)
+    predictor, joint = tiny.programs["predictor"], tiny.programs["joint"]
+    width = joint.program.tensors[joint.program.inputs[0]].shape[-1]
+    model = IntegerTransducer(predictor, joint, alone.row, alone.table, partial(at, place))
+    chance = np.random.default_rng(3)
+    frames = torch.from_numpy(chance.integers(-128, 128, (5, width)).astype(np.int8))
+    tokens = torch.tensor([1, 2, 1, 3, 2])
+    _, state = model.predictor_start(5)
+    for _ in range(2):
+        made, after = model.predictor_step(tokens, state)
+        heads = model.joint({"e": frames}, made)
+        for at_row in range(5):
+            row = slice(at_row, at_row + 1)
+            one, one_after = alone.predictor_step(
+                tokens[row], {n: x[row] for n, x in state.items()}
+            )
+            assert torch.equal(one, made[row])
+            assert all(torch.equal(one_after[n], x[row]) for n, x in after.items())
+            assert torch.equal(alone.joint({"e": frames[row]}, one), heads[row])
+        state, tokens = after, tokens.flip(0)
+
+
 def test_the_same_integers_on_kernels(artefact: Path, tiny: Compiled, tmp_path: Path) -> None:
     """`--exact`: whole recordings, heard on Triton's kernels, code for code."""
     parts = read_artefact(artefact)
@@ -199,7 +230,7 @@ def test_the_same_integers_on_kernels(artefact: Path, tiny: Compiled, tmp_path: 
     assert in_blocks(kernels, samples, [700]) == in_blocks(ours, samples, [])
     model = read_compiled(path).run().model
     assert isinstance(model, IntegerTransducer)
-    assert isinstance(model.predictor, ExactStream)
+    assert isinstance(model.predictor.make(model.predictor.program), ExactStream)
     assert {(v.runtime, v.mismatch) for v in verified(path)} == {
         ("asrc", None), ("LiteRT", None), ("Triton", None),
     }  # fmt: skip

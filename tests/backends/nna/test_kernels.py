@@ -188,6 +188,17 @@ def test_the_integers_are_those_of_litert(kind: str) -> None:
     assert not different, (len(different), different[0])
 
 
+@pytest.mark.parametrize("kind", sorted(RECIPES))
+def test_rows_at_once_are_rows_alone(kind: str) -> None:
+    chance = np.random.default_rng([7, *kind.encode()])
+    for program, inputs in programs(kind, 12):
+        rows = [inputs, *({n: given(kind, chance, program.tensors[n]) for n in inputs},) * 2]
+        stacked = {n: np.concatenate([row[n] for row in rows]) for n in inputs}
+        found = Executor(program.widened(3)).step(stacked)["y"]
+        for row, codes in zip(rows, found, strict=True):
+            assert np.array_equal(codes, Executor(program).step(row)["y"][0])
+
+
 def test_every_operator_has_every_row() -> None:
     assert RECIPES.keys() == KERNELS.keys() == OPERATORS.keys()
 
