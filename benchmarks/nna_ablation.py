@@ -23,6 +23,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -75,21 +76,22 @@ HEARD = 64
 
 @dataclass(frozen=True)
 class Arm:
-    """`passes` are those of its training, `bits` those of deployed weights, 0 for float."""
+    """`passes` are those of its training, `widths` those of deployed weights: bits, `5c4` for 5 of
+    which a coded stream has 4, `0` for float."""
 
     name: str
     passes: str
-    bits: tuple[int, ...]
+    widths: tuple[str, ...]
 
 
 ARMS = (
-    Arm("float", "", (0, 8, 5, 4, 2)),
-    Arm("rounded 8", "quantize()", (8,)),
-    Arm("integers 8", "substitute(), quantize()", (8,)),
-    Arm("integers 5", "substitute(), quantize(weights=5)", (5,)),
-    Arm("integers 4", "substitute(), quantize(weights=4)", (4,)),
-    Arm("integers 2", "substitute(), quantize(weights=2)", (2,)),
-    Arm("learned 2", "substitute(), quantize(weights=2, scales=learned)", (2,)),
+    Arm("float", "", ("0", "8", "5", "5c4", "4", "5c3", "3", "2")),
+    Arm("rounded 8", "quantize()", ("8",)),
+    Arm("integers 8", "substitute(), quantize()", ("8",)),
+    Arm("integers 5", "substitute(), quantize(weights=5)", ("5",)),
+    Arm("integers 4", "substitute(), quantize(weights=4)", ("4",)),
+    Arm("integers 2", "substitute(), quantize(weights=2)", ("2",)),
+    Arm("learned 2", "substitute(), quantize(weights=2, scales=learned)", ("2",)),
 )
 
 
@@ -109,14 +111,16 @@ def trained(given: argparse.Namespace, arm: Arm, seed: int) -> Path:
     return out / "best"
 
 
-def deployed(recogniser: Recogniser, bits: int, some: list[Utterance]) -> Lowered:
-    """As the accelerator has it; with 0 bits as it is."""
-    if not bits:
+def deployed(recogniser: Recogniser, width: str, some: list[Utterance]) -> Lowered:
+    """As the accelerator has it; with a width of 0 as it is."""
+    if width == "0":
         return recogniser.lowered
+    bits, _, coded = width.partition("c")
     cache = AudioCache(recogniser.rate)
     pairs = [(cache.read(u), u.text) for u in some]
     inputs = graph_inputs(recogniser.lowered, recogniser.vocabulary, pairs)
-    facts, weights = quantised_model(recogniser, inputs, bits)
+    limit = Fraction(coded) if coded else None
+    facts, weights = quantised_model(recogniser, inputs, int(bits), limit)
     made = Lowered(facts)
     load_weights(made, {name: torch.from_numpy(np.array(x)) for name, x in weights.items()})
     return made.eval()
@@ -134,10 +138,8 @@ def scored(given: argparse.Namespace, recogniser: Recogniser, lowered: Lowered) 
 
 def run(given: argparse.Namespace, arm: Arm, seed: int) -> None:
     """One arm with one seed: trained, deployed, scored, written down."""
-    places = {
-        bits: given.out / f"{arm.name.replace(' ', '')}-{seed}-{bits}.json" for bits in arm.bits
-    }
-    if all(place.exists() for place in places.values()):
+    places = [given.out / f"{arm.name.replace(' ', '')}-{seed}-{w}.json" for w in arm.widths]
+    if all(place.exists() for place in places):
         return
     command = [sys.executable, __file__, *sys.argv[1:], "--score", f"{arm.name}/{seed}"]
     trained(given, arm, seed)
@@ -153,9 +155,9 @@ def score(given: argparse.Namespace, wanted: str) -> None:
     some = train[:: len(train) // HEARD][:HEARD]
     stem = f"{arm.name.replace(' ', '')}-{seed}"
     recogniser = read_recogniser(given.out / stem / "best")
-    for place, bits in ((given.out / f"{stem}-{bits}.json", bits) for bits in arm.bits):
+    for place, width in ((given.out / f"{stem}-{w}.json", w) for w in arm.widths):
         if not place.exists():
-            found = scored(given, recogniser, deployed(recogniser, bits, some))
+            found = scored(given, recogniser, deployed(recogniser, width, some))
             place.write_text(json.dumps(found))
 
 
@@ -163,35 +165,41 @@ def table(given: argparse.Namespace) -> None:
     print("| arm | weights | WER of each seed | mean | deviation | 95 %, utterances and seeds |")
     print("|---|---:|---|---:|---:|---|")
     for arm in ARMS:
-        for bits in arm.bits:
-            stems = [f"{arm.name.replace(' ', '')}-{seed}-{bits}.json" for seed in given.seeds]
+        for width in arm.widths:
+            stems = [f"{arm.name.replace(' ', '')}-{seed}-{width}.json" for seed in given.seeds]
             found = [
                 json.loads((given.out / s).read_text()) for s in stems if (given.out / s).exists()
             ]
             if found:
-                print(row(arm, bits, found))
+                print(row(arm, width, found))
 
 
-def row(arm: Arm, bits: int, found: list[dict[str, Any]]) -> str:
+def row(arm: Arm, width: str, found: list[dict[str, Any]]) -> str:
     rates = [100 * sum(one["errors"]) / sum(one["words"]) for one in found]
     errors, words = ([n for one in found for n in one[key]] for key in ("errors", "words"))
     low, high = interval(errors, words) or (0.0, 0.0)
-    kind = arm.name.split()[0] if bits else "float"
-    name = "post" if kind == "float" and bits else kind
+    kind = arm.name.split()[0]
+    name = "post" if kind == "float" and width != "0" else kind
     spread = f"{stdev(rates):.1f}" if len(rates) > 1 else ""
     each = ", ".join(f"{rate:.1f}" for rate in rates)
-    width = f"{bits} bits" if bits else "float32"
     ends = f"{100 * low:.1f} to {100 * high:.1f}"
-    return f"| {name} | {width} | {each} | {mean(rates):.1f} | {spread} | {ends} |"
+    return f"| {name} | {said(width)} | {each} | {mean(rates):.1f} | {spread} | {ends} |"
+
+
+def said(width: str) -> str:
+    bits, _, coded = width.partition("c")
+    return "float32" if width == "0" else f"{bits} bits" + (f", {coded} coded" if coded else "")
 
 
 PAIRS = (
-    *((("float", bits), ("float", 0)) for bits in (8, 4)),
-    (("integers 8", 8), ("rounded 8", 8)),
-    *(((f"integers {bits}", bits), ("float", bits)) for bits in (8, 5, 4, 2)),
-    (("learned 2", 2), ("integers 2", 2)),
+    *((("float", width), ("float", "0")) for width in ("8", "4")),
+    (("float", "5c4"), ("float", "4")),
+    (("float", "5c3"), ("float", "3")),
+    (("integers 8", "8"), ("rounded 8", "8")),
+    *(((f"integers {bits}", bits), ("float", bits)) for bits in ("8", "5", "4", "2")),
+    (("learned 2", "2"), ("integers 2", "2")),
 )
-"""Arms and bits, each compared with another."""
+"""Arms and widths, each compared with another."""
 
 
 def paired(given: argparse.Namespace) -> None:
@@ -203,13 +211,13 @@ def paired(given: argparse.Namespace) -> None:
         found = [(a, b) for a, b in both if a and b]
         if found:
             gap, low, high = difference(found)
-            names = (f"{name}, {bits or 32} bits" for name, bits in (one, other))
+            names = (f"{name}, {said(width)}" for name, width in (one, other))
             print(f"| {' | '.join(names)} | {gap:.1f} | {low:.1f} to {high:.1f} |")
 
 
-def of(given: argparse.Namespace, arm: tuple[str, int], seed: int) -> dict[str, Any] | None:
-    name, bits = arm
-    place = given.out / f"{name.replace(' ', '')}-{seed}-{bits}.json"
+def of(given: argparse.Namespace, arm: tuple[str, str], seed: int) -> dict[str, Any] | None:
+    name, width = arm
+    place = given.out / f"{name.replace(' ', '')}-{seed}-{width}.json"
     return json.loads(place.read_text()) if place.exists() else None
 
 
