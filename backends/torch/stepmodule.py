@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -73,6 +73,24 @@ class StepModule:
         """Numbers in the state of one stream, the bits of flags apart."""
         kept = (s for s in self.states if s.kind != "flags")
         return sum(len(s.frames) * prod(s.shape) for s in kept)
+
+    def moved(
+        self,
+        age: Tensor,
+        old: Mapping[str, Tensor],
+        new: Sequence[Tensor],
+        moving: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The states after a step that gave these, of streams that were `age` steps old; those
+        that are not `moving` (`[B]`, bool) keep their old ones. A step on kernels may write new
+        numbers where the old ones were."""
+        pairs = zip(self.states, new, strict=True)
+        return {s.name: self._after(s, age, old[s.name], x, moving) for s, x in pairs}
+
+    def _after(
+        self, state: State, age: Tensor, old: Tensor, new: Tensor, moving: Tensor | None
+    ) -> Tensor:
+        return new if moving is None else select(moving, new, old)
 
 
 def lower_step(model: Model, part: Part, schedule: Schedule, multiple: int = 1) -> StepModule:

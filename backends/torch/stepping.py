@@ -30,21 +30,24 @@ def cut(x: Tensor, first: int, count: int, step: int) -> Tensor:
     return x[:, first : first + (count - 1) * step + 1 : step]
 
 
-def numbers(values: Sequence[int], device: torch.device) -> Tensor:
-    """Whole numbers as a tensor; a range is counted, not copied number by number."""
+def numbers(values: Sequence[int] | Tensor, device: torch.device) -> Tensor:
+    """Whole numbers as a tensor, if they are none; a range is counted, not copied number by
+    number."""
+    if isinstance(values, Tensor):
+        return values
     if isinstance(values, range):
         return torch.arange(values.start, values.stop, values.step, device=device)
     return torch.tensor(values, device=device)
 
 
-def picked(x: Tensor, places: Sequence[int]) -> Tensor:
+def picked(x: Tensor, places: Sequence[int] | Tensor) -> Tensor:
     """Frames in any order."""
     return x.index_select(1, numbers(places, x.device))
 
 
-def back(x: Tensor, places: Sequence[int]) -> Tensor:
+def back(x: Tensor, places: Sequence[int] | Tensor) -> Tensor:
     """Frames counted from the end."""
-    return x.index_select(1, torch.tensor(places, device=x.device) + x.shape[1])
+    return x.index_select(1, numbers(places, x.device) + x.shape[1])
 
 
 def raised(flags: Tensor) -> Tensor:
@@ -52,7 +55,9 @@ def raised(flags: Tensor) -> Tensor:
     return flags > 0.5
 
 
-def present(age: Tensor, frames: Sequence[int], count: int, length: Tensor | None) -> Tensor:
+def present(
+    age: Tensor, frames: Sequence[int] | Tensor, count: int, length: Tensor | None
+) -> Tensor:
     """Which of a step's frames lie in the stream: `[B, frames]`.
 
     `age` is how many steps the stream is old, `frames` are those of a step of age zero, and
@@ -71,9 +76,9 @@ def started(kept: Tensor, there: Tensor, start: Tensor | None) -> Tensor:
     return select(there, kept, start.unsqueeze(1).to(kept.dtype))
 
 
-def clipped(x: Tensor, inside: Sequence[bool], start: Tensor | None) -> Tensor:
+def clipped(x: Tensor, inside: Sequence[bool] | Tensor, start: Tensor | None) -> Tensor:
     """A tap of a window that ends with its chunk."""
-    mask = torch.tensor(inside, device=x.device).unsqueeze(0)
+    mask = numbers(inside, x.device).unsqueeze(0)
     return select(mask, x, 0.0 if start is None else start.unsqueeze(1))
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from .lowered import Lowered
-from .recurrent import select
 from .stepmodule import StepModule, empty_states
 from .stepping import UNENDED
 
@@ -93,13 +92,5 @@ class Streams:
         self, step: StepModule, multiple: int, state: list[Tensor], moving: Tensor | None
     ) -> None:
         """The state and age that a step leaves."""
-        names = [s.name for s in step.states]
-        if moving is None:
-            self.state = dict(zip(names, state, strict=True))
-            self.age = self.age + multiple
-            return
-        self.state = {
-            name: select(moving, new, self.state[name])
-            for name, new in zip(names, state, strict=True)
-        }
-        self.age = self.age + multiple * moving
+        self.state = step.moved(self.age, self.state, state, moving)
+        self.age = self.age + (multiple if moving is None else multiple * moving)

@@ -14,7 +14,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from ..torch.recurrent import select
 from ..torch.stepmodule import StepModule
 from ..torch.stepping import UNENDED
 from ..torch.streams import Block, Streams
@@ -111,12 +110,10 @@ class CapturedStreams(Streams):
         data = [x.clone() for x in made[:count]]  # it may be a view of a state, which moves on
         there = [mask & self.moving.unsqueeze(1) for mask in made[count : 2 * count]]
         first = [out.start + self.age * out.count for out in step.outputs]
-        after = {
-            state.name: select(self.moving, x, self.state[state.name])
-            for state, x in zip(step.states, made[2 * count :], strict=True)
-        }
-        for name, x in after.items():  # a new state may be a view of an old one
-            self.state[name].copy_(x)
+        after = step.moved(self.age, self.state, made[2 * count :], self.moving)
+        for name, x in after.items():  # all are there: a new state may be a view of an old one
+            if x is not self.state[name]:
+                self.state[name].copy_(x)
         self.age += multiple * self.moving
         blocks = map(Block, data, there, first)
         return dict(zip((out.name for out in step.outputs), blocks, strict=True))

@@ -9,6 +9,8 @@ from typing import ClassVar
 from ..torch.lowered import Lowered, PartModule
 from ..torch.stepmodule import StepModule
 from .rewrite import Placed, Rewriter
+from .ring_steps import ring_turns, with_rings
+from .ring_windows import Turns
 
 
 class TritonModel(Lowered):
@@ -35,14 +37,22 @@ class TritonModel(Lowered):
         object.__setattr__(self, "_fast", {})
 
     def step(self, part: str = "frames", multiple: int = 1) -> StepModule:
-        """As `Lowered.step`, with kernels."""
+        """As `Lowered.step`, with kernels.
+
+        Of frames it is a `RingStep`, whose windows are rings. Labels are tried out, and what
+        decoders put aside has to stay as it is: their steps give whole states.
+        """
         if (part, multiple) not in self._fast:
             plain = super().step(part, multiple)
-            work = Rewriter(plain.module)
-            self._fast[part, multiple] = replace(plain, module=work.run())
-            step = f"{part} step"
-            object.__setattr__(self, "report", {**self.report, step: tuple(work.placed)})
+            self._fast[part, multiple], placed = with_rings(plain, self._turns(part))
+            object.__setattr__(self, "report", {**self.report, f"{part} step": placed})
         return self._fast[part, multiple]
+
+    def _turns(self, part: str) -> Turns:
+        """The rings of a part, the same in steps of any number of quanta."""
+        if part != "frames":
+            return {}
+        return ring_turns(super().step(part), self.facts.schedule.lines)
 
 
 def to_triton(lowered: Lowered) -> TritonModel:

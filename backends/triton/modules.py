@@ -54,6 +54,21 @@ class Fast(nn.Module):
         return False
 
 
+class Listed(nn.Module):
+    """Numbers that are known beforehand, on the device of a tensor. They come there once: a step
+    in a CUDA graph may copy nothing from the host."""
+
+    def __init__(self, values: Sequence[int]) -> None:
+        super().__init__()
+        self.values = values
+        self.held: Tensor | None = None
+
+    def forward(self, like: Tensor) -> Tensor:
+        if self.held is None or self.held.device != like.device:
+            self.held = torch.tensor(self.values, device=like.device)
+        return self.held
+
+
 class Packing:
     """The weight of a module as kernels read it, made anew when its numbers have changed."""
 
@@ -201,24 +216,55 @@ class Filters(Fast):
 
 
 class Norm(Fast):
-    """`LayerNorm` and `RmsNorm`."""
+    """`LayerNorm` and `RmsNorm`, with an activation after."""
 
     kernel = "norm"
 
     def __init__(self, leaf: LayerNorm | RmsNorm) -> None:
         super().__init__()
-        self.leaf = leaf
+        self.leaf, self.activation = leaf, "none"
+
+    def absorb(self, kind: str, value: object) -> bool:
+        if kind in REFERENCES and self.activation == "none":
+            self.activation = kind
+            return True
+        return False
 
     def forward(self, x: Tensor) -> Tensor:
-        leaf = self.leaf
-        x = x.movedim(-1, 1) if leaf.taps else x
-        bias = getattr(leaf, "bias", None)
-        rows = x.flatten(-leaf.weight.ndim)
-        y, _ = layer_norm(
-            rows, leaf.weight.flatten(), None if bias is None else bias.flatten(), leaf.eps
-        )
-        y = y.view(x.shape)
-        return y.movedim(1, -1) if leaf.taps else y
+        taps = self.leaf.taps
+        rows = x.movedim(-1, 1) if taps else x
+        y, _ = _normed(self.leaf, rows, activation=self.activation)
+        return y.movedim(1, -1) if taps else y
+
+
+class SumNorm(Fast):
+    """Of a sum, `x + factor * more`, in one launch: its norm, and the sum itself, which residuals
+    further on read."""
+
+    kernel = "norm"
+
+    def __init__(self, leaf: LayerNorm | RmsNorm, factor: float) -> None:
+        super().__init__()
+        self.leaf, self.factor = leaf, factor
+
+    def forward(self, x: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
+        x, more = torch.broadcast_tensors(x, more)  # type: ignore[no-untyped-call]
+        return _normed(self.leaf, x, more, self.factor)
+
+
+def _normed(
+    leaf: LayerNorm | RmsNorm,
+    x: Tensor,
+    more: Tensor | None = None,
+    factor: float = 1.0,
+    activation: str = "none",
+) -> tuple[Tensor, Tensor]:
+    """By the kernel, whose rows are flat, over all axes of the weight."""
+    rank, bias = leaf.weight.ndim, getattr(leaf, "bias", None)
+    added = None if more is None else more.flatten(-rank)
+    numbers = leaf.weight.flatten(), None if bias is None else bias.flatten()
+    y, total = layer_norm(x.flatten(-rank), *numbers, leaf.eps, added, factor, activation)
+    return y.view(x.shape), total.view(x.shape)
 
 
 class Recurrent(Fast):
@@ -406,9 +452,7 @@ class Attention(Fast):
             more = self._as_wide(p, wide, scaled=True), self._as_wide(r, wide)
         value = self._as_wide(v, wide)
         y = attention(*given, value, self.heads, first, last, mask, *more, low=self.low)
-        if mixed < wide:
-            y = y.view(*y.shape[:-1], self.heads, wide)[..., :mixed].flatten(-2)
-        return y.reshape(*q.shape[:-1], self.heads * mixed)
+        return self._as_mixed(y, mixed).reshape(*q.shape[:-1], self.heads * mixed)
 
     def _as_wide(self, x: Tensor, wide: int, *, scaled: bool = False) -> Tensor:
         """With zeros behind each head, which add nothing to products: the kernel knows one width.
@@ -419,6 +463,11 @@ class Attention(Fast):
         apart = x.reshape(*x.shape[:-1], self.heads, own)
         heads = functional.pad(apart, (0, wide - own)).flatten(-2)
         return heads * sqrt(wide / own) if scaled else heads
+
+    def _as_mixed(self, y: Tensor, own: int) -> Tensor:
+        """Without what is behind heads of this width."""
+        apart = y.view(*y.shape[:-1], self.heads, -1)
+        return y if apart.shape[-1] == own else apart[..., :own].flatten(-2)
 
     def _seen(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         if self.spans is None:

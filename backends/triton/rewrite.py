@@ -7,7 +7,7 @@ pending: what reads it alone, and can be done in the same kernel, becomes part o
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -43,12 +43,14 @@ from .modules import (
     FrontEnd,
     Gated,
     Linear,
+    Listed,
     Norm,
     Pointwise,
     Recurrent,
     Rows,
     RunningSum,
     Softmax,
+    SumNorm,
 )
 
 
@@ -108,6 +110,11 @@ class Pending:
     operands: list[fx.Node] = field(default_factory=list)
     chain: list[Link] = field(default_factory=list)
 
+    @property
+    def is_sum(self) -> bool:
+        """Whether it ends with the addition of another value."""
+        return bool(self.chain) and self.chain[-1].kind == "add" and self.chain[-1].place > 0
+
 
 Made: TypeAlias = fx.Node | Pending
 
@@ -119,11 +126,15 @@ class Rewriter:
         self.old = module
         self.graph, self.root = fx.Graph(), nn.Module()
         self.made: dict[fx.Node, Made] = {}
+        self.passed_by: Set[fx.Node] = frozenset()
+        """What is not needed here: nobody may ask for it."""
         self.placed: list[Placed] = []
+        self.lists: dict[str, fx.Node] = {}
 
     def run(self) -> fx.GraphModule:
         for node in self.old.graph.nodes:
-            self.made[node] = self._make(node)
+            if node not in self.passed_by:
+                self.made[node] = self._make(node)
         name = f"Triton{type(self.old).__name__}"
         found = fx.GraphModule(self.root, self.graph, class_name=name)
         found.graph.eliminate_dead_code()
@@ -162,6 +173,14 @@ class Rewriter:
     def _left(self, node: fx.Node, why: str) -> None:
         self.placed.append(Placed(value_of(node), None, why))
 
+    def listed(self, values: tuple[int, ...], like: fx.Node) -> fx.Node:
+        """Numbers as a tensor, where `like` is."""
+        written = str(values)  # a flag is equal to a number
+        if written not in self.lists:
+            place = attach(self.root, f"listed.{len(self.lists)}", Listed(values))
+            self.lists[written] = self.graph.call_module(place, (like,))
+        return self.lists[written]
+
     # --- what kernels do ---
 
     def value(self, node: fx.Node) -> fx.Node:
@@ -192,10 +211,10 @@ class Rewriter:
 
     def by(self, node: fx.Node, module: Fast, *args: Any) -> Pending:
         """A value by a module."""
-        given = fx.node.map_aggregate(args, lambda x: self._argument(x))
+        given = fx.node.map_aggregate(args, lambda x: self.argument(x))
         return Pending(module, list(given), [value_of(node)])
 
-    def _argument(self, x: Any) -> Any:
+    def argument(self, x: Any) -> Any:
         return self.value(x) if isinstance(x, fx.Node) else x
 
     def open_end(self, x: object) -> Pending | None:
@@ -221,6 +240,35 @@ class Rewriter:
             pending.operands.append(operand)
             pending.chain.append(Link(kind, len(pending.operands)))
         return pending
+
+    # --- a sum that is normed ---
+
+    def normed_sum(self, node: fx.Node, total: fx.Node, leaf: LayerNorm | RmsNorm) -> fx.Node:
+        """The norm of a pending sum; that one launch also makes the sum for its other readers."""
+        pending = self.made[total]
+        assert isinstance(pending, Pending)
+        pending.chain.pop()
+        more = pending.operands.pop()
+        values = [pending.values.pop(), value_of(node)]
+        x, y, factor, inside = self._summands(pending, more)
+        self.placed += [Placed(value, SumNorm.kernel) for value in (*inside, *values)]
+        made = self._called(SumNorm(leaf, factor), (x, y))
+        self.made[total] = self._item(made, 1)
+        return self._item(made, 0)
+
+    def _summands(
+        self, rest: Pending, more: fx.Node
+    ) -> tuple[fx.Node, fx.Node, float, Sequence[str]]:
+        """`x`, `more` and its factor, and the values of `rest` that the norm's kernel makes."""
+        bare = rest.module is None
+        if bare and not rest.chain:
+            return rest.args[0], more, 1.0, ()
+        if bare and [(x.kind, x.operand) for x in rest.chain] == [("mul", None)]:
+            return more, rest.args[0], rest.chain[0].value, rest.values
+        return self._emitted(rest), more, 1.0, ()
+
+    def _item(self, made: fx.Node, place: int) -> fx.Node:
+        return self.graph.call_function(operator.getitem, (made, place))
 
 
 def value_of(node: fx.Node) -> str:
@@ -273,7 +321,19 @@ def _depthwise(work: Rewriter, node: fx.Node, leaf: Depthwise) -> Made:
 
 
 def _norm(work: Rewriter, node: fx.Node, leaf: LayerNorm | RmsNorm) -> Made:
-    return work.by(node, Norm(leaf), *node.args)
+    (x,) = node.args
+    assert isinstance(x, fx.Node)
+    before = work.made[x]
+    if isinstance(before, Pending) and before.is_sum and not leaf.taps:
+        return work.normed_sum(node, x, leaf)
+    return work.by(node, Norm(leaf), x)
+
+
+def _dropout(work: Rewriter, node: fx.Node, leaf: Dropout) -> Made:
+    """Nothing, in inference: what is pending stays so."""
+    (x,) = node.args
+    assert isinstance(x, fx.Node)
+    return work.open_end(x) or work.value(x)
 
 
 def _statistics(kind: str) -> LeafRow:
@@ -303,7 +363,7 @@ LEAVES: Mapping[type, LeafRow] = {
     Logmel: lambda work, node, leaf: work.by(node, FrontEnd(leaf), *node.args),
     Lstm: _lstm,
     Embed: lambda work, node, leaf: work.by(node, Rows(leaf), *node.args),
-    Dropout: lambda work, node, leaf: work.value(cast(fx.Node, node.args[0])),
+    Dropout: _dropout,
 }
 
 # --- rows: functions ---
@@ -370,16 +430,24 @@ def _attend(work: Rewriter, node: fx.Node) -> Made:
 
 def _attend_window(work: Rewriter, node: fx.Node) -> Made:
     q, k, v, heads, spans, there, bias = node.args
-    positions = () if bias is None else _call_of(bias, stepping.relative_window)
-    low = None
-    if positions is None:
-        return work.left(node, "its positions are not relative ones")
-    if positions:
-        low = _lowest(positions)
-        if low is None:
-            return work.left(node, "its queries or keys are not one after the other")
+    found = relative_positions(bias)
+    if isinstance(found, str):
+        return work.left(node, found)
+    positions, low = found
     module = Attention(int(str(heads)), {}, spans, low)  # type: ignore[arg-type]
-    return work.by(node, module, q, k, v, there, *positions[:2])
+    return work.by(node, module, q, k, v, there, *positions)
+
+
+def relative_positions(bias: object) -> tuple[tuple[Any, ...], int | None] | str:
+    """Of a step's attention `p` and `r`, if it has any, and the distance of the first row of `r`;
+    or why no kernel knows them."""
+    positions = () if bias is None else _call_of(bias, stepping.relative_window)
+    if positions is None:
+        return "its positions are not relative ones"
+    low = _lowest(positions) if positions else None
+    if positions and low is None:
+        return "its queries or keys are not one after the other"
+    return positions[:2], low
 
 
 def _lowest(positions: Sequence[Any]) -> int | None:
@@ -411,7 +479,17 @@ def _running_sum(work: Rewriter, node: fx.Node) -> Made:
     return work.by(node, RunningSum(axis), x, there, *start)
 
 
+def _with_numbers(work: Rewriter, node: fx.Node) -> Made:
+    """By PyTorch, with its second argument as a tensor that is there."""
+    x, values, *rest = (work.argument(given) for given in node.args)
+    target: Any = node.target
+    return work.graph.call_function(target, (x, work.listed(values, x), *rest))
+
+
 CALLS: Mapping[Any, CallRow] = {
+    **dict.fromkeys(
+        (stepping.present, stepping.picked, stepping.back, stepping.clipped), _with_numbers
+    ),
     **{function: _unary(kind) for function, kind in UNARY.items()},
     **{function: _pair(kind) for function, kind in PAIRS.items()},
     functional.glu: _glu,

@@ -22,6 +22,7 @@ from asrc.backends.triton.kernels import logmel as mel
 from asrc.backends.triton.kernels import lstm as rec
 from asrc.backends.triton.kernels import norm
 from asrc.backends.triton.kernels import transducer_loss as loss
+from asrc.backends.triton.kernels.rings import Moment
 from asrc.backends.triton.packed import Packed, Weight, packed
 from asrc.benchmarks.gpu_parts.measuring import Bench, Call, Case, Rows
 
@@ -239,15 +240,18 @@ def flex(
 
 def attention_step(bench: Bench, streams: int, width: int, heads: int) -> Case:
     q, k, v, p = (bench.random(streams, 8, width, seed=n) for n in range(4))
-    rings = [
-        att.Ring(*(bench.random(streams, 72, width, seed=n) for n in (5, 6))) for _ in range(2)
-    ]
-    slots = torch.arange(streams, device=bench.device)
-    about = att.streams_at(slots, 800 + 8 * slots, 8, chunk=8, left=64)
+    held = (bench.random(streams, 64, width, seed=n) for n in (5, 6))
+    age = torch.arange(streams, device=bench.device)
+    ring = att.Ring(*held, Moment(100 + age, 8, -8))
+    spans = att.intervals(8, 72, right=None, device=bench.device)
     r = bench.random(1, 79, width, seed=7)
-    ours, theirs = ((q, k, v, heads, ring, about, p, r, -7) for ring in rings)
-    ways = both(bench, lambda: att.attention_step(*ours), lambda: att.reference_step(*theirs))
-    return Case(ways, att.cost(q, about.first, about.last, p, r, new=8))
+    given = (q, k, v, heads, ring, *spans, None, p, r)
+    ways = both(
+        bench,
+        lambda: att.attention_step(*given, low=-71),
+        lambda: att.reference_step(*given, low=-71),
+    )
+    return Case(ways, att.cost(q, *spans, p, r))
 
 
 # --- rows -------------------------------------------------------------------------------------

@@ -4,14 +4,13 @@ Tiles of keys pass by a tile of queries, which keeps a running softmax (Dao et a
 FlashAttention, algorithm 1); those that no query of the tile sees are never read. Scores of
 relative positions (Dai et al. 2019, Transformer-XL) are made in the kernel too.
 
-A step of streams is the same kernel over a window of a ring: the newest frames that a slot can
-hold, from the oldest on. Frame `f` of a stream lies at `f % capacity` of its slot, so that its
-write position is its frame number, and a stream that joins has nothing to clear.
+A step of streams is the same kernel over a window: the keys and values that a ring held before the
+step, where they lie (`rings.py`), then those that are new.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import e, log2
 
 import torch
@@ -24,6 +23,7 @@ from ...torch.stepping import relative_window
 from ..tuning import TUNER, Config
 from .cost import Cost, nbytes
 from .linear import _given, dotted
+from .rings import Moment, first_place, place_of, window
 
 FEW = 16
 """Queries up to which a tile holds them all: the fewest rows that a tensor core takes."""
@@ -31,32 +31,12 @@ FEW = 16
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """Keys and values of all streams, `[slots, capacity, W]`; where some of their frames may be
-    absent, `there` says which are not, `[slots, capacity]`.
-
-    What fell out of it is seen by nobody: `capacity` is no less than the left context, the chunk
-    or right context, and the frames of a step together.
-    """
+    """Keys and values of all streams before a step, `[B, capacity, W]`; `capacity` is no less than
+    what the first query of a step sees of older frames."""
 
     keys: Tensor
     values: Tensor
-    there: Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Streams:
-    """Where the streams of a batch are; made once for a step, by `streams_at`, for all layers.
-
-    Stream b has slot `slots[b]` (negative: nobody is there, who gets zeros) and its first new frame
-    is `now[b]`. Its queries are the frames from `now[b] - lag` on; each sees those from `first`
-    to `last` (`[B, n]`, numbers in the stream).
-    """
-
-    slots: Tensor
-    now: Tensor
-    first: Tensor
-    last: Tensor
-    lag: int = 0
+    now: Moment
 
 
 # --- who sees whom ---
@@ -76,39 +56,11 @@ def intervals(
     frames before the query to `right` after it. `None` is no bound.
     """
     t = torch.arange(queries, device=device)
-    return _seen(t, torch.full_like(t, keys - 1), chunk, left, right)
-
-
-def streams_at(
-    slots: Tensor,
-    now: Tensor,
-    frames: int,
-    chunk: int | None = None,
-    left: int | None = None,
-    right: int | None = 0,
-    lag: int = 0,
-    length: Tensor | None = None,
-) -> Streams:
-    """A step of `frames` new frames of each stream, and as many queries, `lag` frames behind them.
-
-    Bounds are those of `intervals`, as far as frames are new or older; a chunk is whole where a
-    step brings its last frame. Frames from `length` (`[B]`) on are no part of the stream.
-    """
-    t = now.unsqueeze(1) - lag + torch.arange(frames, device=now.device)
-    newest = now + frames if length is None else torch.minimum(now + frames, length)
-    first, last = _seen(t, newest.unsqueeze(1) - 1, chunk, left, right)
-    return Streams(slots, now, first, last, lag)
-
-
-def _seen(
-    t: Tensor, newest: Tensor, chunk: int | None, left: int | None, right: int | None
-) -> tuple[Tensor, Tensor]:
-    """For the queries `t`; those before the start see nothing."""
     begin = t if chunk is None else t // chunk * chunk
     end = t if chunk is None else begin + chunk - 1
     first = torch.zeros_like(t) if left is None else (begin - left).clamp(min=0)
-    last = newest.expand_as(t) if right is None else torch.minimum(end + right, newest)
-    return first.int(), torch.where(t < 0, -1, last).int()
+    last = torch.full_like(t, keys - 1) if right is None else (end + right).clamp(max=keys - 1)
+    return first.int(), last.int()
 
 
 # --- entries ---
@@ -148,29 +100,25 @@ def attention_step(
     v: Tensor,
     heads: int,
     ring: Ring,
-    streams: Streams,
+    first: Tensor,
+    last: Tensor,
+    there: Tensor | None = None,
     p: Tensor | None = None,
     r: Tensor | None = None,
-    low: int | None = None,
-    there: Tensor | None = None,
     out: Tensor | None = None,
+    low: int | None = None,
 ) -> Tensor:
-    """The same for a step: `[B, n, W]` of queries `[B, n, W]`, new keys and values `[B, m, W]`,
-    which the ring has after it, and those that it had.
+    """The same for a step of streams, with new keys and values `[B, n, W]`, over the window
+    `[B, capacity + n]` of the ring's frames, oldest first, and the new ones.
 
-    `r`, `[1, distances, W]`, begins at the distance `low`; by itself, distance zero is in its
-    middle. `there` (`[B, m]`) says which new frames there are. No two streams share a slot.
+    `first`, `last` and `there` are about places in the window, and `low` about queries and the
+    window both counted from zero. Frames before a stream's start are never seen. The ring stays
+    as it is: the caller keeps the new frames.
     """
-    _check(q, k, v, p, r)
+    _check(q, k, v, ring.keys, ring.values, p, r)
     y = torch.empty(q.shape, dtype=q.dtype, device=q.device) if out is None else out
-    new, capacity = k.shape[1], ring.keys.shape[1]
-    if new > capacity:
-        raise ValueError(f"a step of {new} frames does not fit into a ring of {capacity}")
-    if k.numel():
-        _keep(k, v, ring, streams, _flags(k, ring, there))
     if y.numel():
-        call = _Call(q, ring.keys, ring.values, heads, streams.first, streams.last, y, ring.there)
-        _launch(replace(call, p=p, r=r, low=_least(r, low), new=new, streams=streams))
+        _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low), ring))
     return y
 
 
@@ -186,14 +134,6 @@ def _check(q: Tensor, *others: Tensor | None) -> None:
     if any(x.shape[-1] != q.shape[-1] for x in others if x is not None):
         widths = [x.shape[-1] for x in (q, *others) if x is not None]
         raise ValueError(f"queries, keys, values and positions of different widths: {widths}")
-
-
-def _flags(k: Tensor, ring: Ring, there: Tensor | None) -> Tensor | None:
-    """Which new frames there are, for a ring that asks."""
-    if ring.there is None and there is not None:
-        raise ValueError("frames may be absent, and the ring has no place for it")
-    absent = ring.there is None or there is not None
-    return there if absent else torch.ones(k.shape[:2], dtype=torch.bool, device=k.device)
 
 
 # --- references and cost ---
@@ -229,29 +169,19 @@ def reference_step(
     v: Tensor,
     heads: int,
     ring: Ring,
-    streams: Streams,
+    first: Tensor,
+    last: Tensor,
+    there: Tensor | None = None,
     p: Tensor | None = None,
     r: Tensor | None = None,
     low: int | None = None,
-    there: Tensor | None = None,
 ) -> Tensor:
-    """`attention_step` in PyTorch, for slots that are all somebody's."""
-    new, capacity = k.shape[1], ring.keys.shape[1]
-    slots = streams.slots.long().unsqueeze(1)
-    frames = streams.now.long().unsqueeze(1) + torch.arange(new - capacity, new, device=k.device)
-    place, flags = frames % capacity, _flags(k, ring, there)
-    for held, x in ((ring.keys, k), (ring.values, v), (ring.there, flags)):
-        if held is not None and x is not None:
-            held[slots, place[:, capacity - new :]] = x.to(held.dtype)
-    seen = _matrix(streams.first, streams.last, frames) & (frames >= 0).unsqueeze(1)
-    seen = seen if ring.there is None else seen & ring.there[slots, place].unsqueeze(1)
-    bias = None
-    if p is not None and r is not None:
-        begin = capacity - new - streams.lag
-        queries = tuple(range(begin, begin + q.shape[1]))
-        bias = relative_window(p, r, heads, queries, tuple(range(capacity)), _least(r, low))
-    keys, values = (_known(x[slots, place], seen) for x in (ring.keys, ring.values))
-    return attend(q, keys, values, heads, seen, bias)
+    """`attention_step` in PyTorch."""
+    keys, values = (window(x, new, ring.now) for x, new in ((ring.keys, k), (ring.values, v)))
+    place = torch.arange(keys.shape[1], device=k.device)
+    begun = ring.now.oldest(ring.keys.shape[1]).unsqueeze(1) + place >= 0
+    there = begun if there is None else begun & there
+    return reference(q, keys, values, heads, first, last, there, p, r, _least(r, low))
 
 
 def _matrix(first: Tensor, last: Tensor, keys: Tensor) -> Tensor:
@@ -265,21 +195,16 @@ def _known(x: Tensor, seen: Tensor) -> Tensor:
 
 
 def cost(
-    q: Tensor,
-    first: Tensor,
-    last: Tensor,
-    p: Tensor | None = None,
-    r: Tensor | None = None,
-    new: int = 0,
+    q: Tensor, first: Tensor, last: Tensor, p: Tensor | None = None, r: Tensor | None = None
 ) -> Cost:
     """Of intervals that hold no more than the keys that there are; every key and value that an
-    utterance sees is read once. A step writes `new` frames of each stream into its ring."""
+    utterance, or a step of a stream, sees is read once."""
     batch, queries, width = q.shape
     some = last >= first
     seen = torch.where(some, last - first + 1, 0).expand(batch, queries)
     begin, end = first.where(some, 2**31 - 1), last.where(some, -1)
     keys = (end.amax(-1) - begin.amin(-1) + 1).clamp(min=0).expand(batch)
-    frames = 2.0 * batch * queries + 2.0 * float(keys.sum()) + 4.0 * batch * new
+    frames = 2.0 * batch * queries + 2.0 * float(keys.sum())
     products = 2 if p is None else 3
     moved = frames * width * q.element_size() + nbytes(first, last, p, r)
     return Cost(moved, 2.0 * products * width * float(seen.sum()))
@@ -309,7 +234,7 @@ _FEW = tuple(
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What the kernel is given; with `streams`, keys and values are those of a ring."""
+    """What the kernel is given; with a ring, keys and values are those behind its own."""
 
     q: Tensor
     k: Tensor
@@ -322,12 +247,16 @@ class _Call:
     p: Tensor | None = None
     r: Tensor | None = None
     low: int = 0
-    new: int = 0
-    streams: Streams | None = None
+    ring: Ring | None = None
+
+    @property
+    def held(self) -> int:
+        """Frames of the window that are in the ring."""
+        return 0 if self.ring is None else self.ring.keys.shape[1]
 
 
 def _launch(call: _Call) -> None:
-    (batch, queries, width), keys = call.q.shape, call.k.shape[1]
+    (batch, queries, width), keys = call.q.shape, call.held + call.k.shape[1]
     size, few = width // call.heads, queries <= FEW
     arguments, flags = _arguments(call), _switches(call)
 
@@ -338,22 +267,21 @@ def _launch(call: _Call) -> None:
         _attended[grid](*arguments, **flags, SIZE=size, D=wide, STRIP=strip, **config.options())
 
     shape = (*map(triton.next_power_of_2, (queries, keys)), size, call.p is not None, call.q.dtype)
-    name = "attention" if call.streams is None else "attention.step"
+    name = "attention" if call.ring is None else "attention.step"
     run(TUNER.best(name, shape, _FEW if few else _MANY, run, call.q.device))
 
 
 def _arguments(call: _Call) -> tuple[Tensor | int | float, ...]:
     batch, queries, width = call.q.shape
-    keys, new, streams = call.k.shape[1], call.new, call.streams
     first, last = (x.expand(batch, queries) for x in (call.first, call.last))
-    where = (None, None) if streams is None else (streams.slots, streams.now)
     there = None if call.there is None else call.there.view(torch.uint8)
-    shift = 0 if streams is None else keys - new - streams.lag
     scale = log2(e) * (width // call.heads) ** -0.5  # the kernel has powers of two
-    tensors = (call.q, call.k, call.v, call.p, call.r, there, first, last, *where, call.y)
-    rows = 0 if call.r is None else call.r.shape[1]
-    sizes = (queries, keys, rows, new, call.heads, scale, shift - call.low)
-    strides = _strides(call.q, call.k, call.v, call.p, there, first, last, call.y, call.r)
+    ring, rows = call.ring, 0 if call.r is None else call.r.shape[1]
+    held = (None, None, None) if ring is None else (ring.keys, ring.values, ring.now.age)
+    turn = (0, 0, 0) if ring is None else (call.held, ring.now.count, ring.now.start)
+    tensors = (call.q, call.k, call.v, *held, call.p, call.r, there, first, last, call.y)
+    sizes = (queries, call.k.shape[1], rows, *turn, call.heads, scale, -call.low)
+    strides = _strides(*tensors[:5], call.p, call.r, there, first, last, call.y)
     return (*_given(tensors), *sizes, *strides)
 
 
@@ -365,45 +293,11 @@ def _strides(*tensors: Tensor | None) -> list[int]:
 
 
 def _switches(call: _Call) -> dict[str, bool]:
-    step, relative = call.streams is not None, call.p is not None and call.r is not None
+    step, relative = call.ring is not None, call.p is not None and call.r is not None
     return {"STEP": step, "RELATIVE": relative, "THERE": call.there is not None}
 
 
-def _keep(k: Tensor, v: Tensor, ring: Ring, streams: Streams, flags: Tensor | None) -> None:
-    """Writes new frames into a ring: a kernel of its own, as nobody may read what it overwrites."""
-    batch, new, width = k.shape
-    there, held = (None if x is None else x.view(torch.uint8) for x in (flags, ring.there))
-    tensors = (k, v, there, ring.keys, ring.values, held, streams.slots, streams.now)
-    block = min(1024, triton.next_power_of_2(width))
-    _kept[batch * new, triton.cdiv(width, block)](
-        *_given(tensors), new, width, ring.keys.shape[1], *_strides(*tensors[:6]),
-        THERE=flags is not None, BLOCK=block,
-    )  # fmt: skip
-
-
 # --- kernels ---
-
-
-@triton.jit
-def _kept(
-    k, v, there, keys, values, held, slots, now, new, W, capacity,
-    k_b, k_t, v_b, v_t, there_b, there_t, keys_b, keys_t, values_b, values_t, held_b, held_t,
-    THERE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """A program copies (a part of) a frame of keys and values."""
-    b, t = (tl.program_id(0) // new).to(tl.int64), tl.program_id(0) % new
-    slot = tl.load(slots + b).to(tl.int64)
-    place = (tl.load(now + b).to(tl.int64) + t) % capacity
-    w = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = (w < W) & (slot >= 0)
-    key = tl.load(k + b * k_b + t * k_t + w, inside)
-    tl.store(keys + slot * keys_b + place * keys_t + w, key.to(keys.dtype.element_ty), inside)
-    value = tl.load(v + b * v_b + t * v_t + w, inside)
-    at = values + slot * values_b + place * values_t + w
-    tl.store(at, value.to(values.dtype.element_ty), inside)
-    if THERE:
-        flag = tl.load(there + b * there_b + t * there_t)
-        tl.store(held + slot * held_b + place * held_t, flag, slot >= 0)
 
 
 @triton.jit
@@ -415,11 +309,26 @@ def _rows(x, place, here, stride, SIZE: tl.constexpr, D: tl.constexpr):
 
 
 @triton.jit
-def _interval(first, last, known, oldest, K):
-    """First and last place in the window that each query sees; `K .. -1` where it sees none."""
-    begin = tl.load(first, known, 0).to(tl.int64) - oldest
-    begin = tl.maximum(begin, tl.maximum(-oldest, 0))  # a stream begins with frame 0
-    end = tl.minimum(tl.load(last, known, 0).to(tl.int64) - oldest, K - 1)
+def _window(
+    x, ring, s, here, held, place, x_t, ring_t,
+    STEP: tl.constexpr, SIZE: tl.constexpr, D: tl.constexpr,
+):  # fmt: skip
+    """The same of frames `s` of a window, those before `held` from their places in a ring."""
+    if STEP:
+        old = _rows(ring, place, here & (s < held), ring_t, SIZE, D)
+        new = _rows(x, s - held, here & (s >= held), x_t, SIZE, D)
+        found = tl.where((s < held)[:, None], old.to(new.dtype), new)
+    else:
+        found = _rows(x, s, here, x_t, SIZE, D)
+    return found
+
+
+@triton.jit
+def _interval(first, last, known, begun, K):
+    """First and last place in the window that each query sees, from `begun` on; `K .. -1` where it
+    sees none."""
+    begin = tl.maximum(tl.load(first, known, 0), begun)
+    end = tl.minimum(tl.load(last, known, 0), K - 1)
     some = known & (begin <= end)
     return tl.where(some, begin, K).to(tl.int32), tl.where(some, end, -1).to(tl.int32)
 
@@ -455,9 +364,10 @@ def _softened(scores, value, peak, total, acc):
 
 @triton.jit
 def _attended(
-    q, k, v, p, r, there, first, last, slots, now, y, Q, K, R, new, heads, scale, shift,
-    q_b, q_t, k_b, k_t, v_b, v_t, p_b, p_t, there_b, there_t, first_b, first_t, last_b, last_t,
-    y_b, y_t, r_b, r_t,
+    q, k, v, held_k, held_v, age, p, r, there, first, last, y,
+    Q, new, R, held, count, start, heads, scale, shift,
+    q_b, q_t, k_b, k_t, v_b, v_t, hk_b, hk_t, hv_b, hv_t, p_b, p_t, r_b, r_t, there_b, there_t,
+    first_b, first_t, last_b, last_t, y_b, y_t,
     STEP: tl.constexpr, RELATIVE: tl.constexpr, THERE: tl.constexpr, SIZE: tl.constexpr,
     D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr, STRIP: tl.constexpr,
 ):  # fmt: skip
@@ -465,16 +375,13 @@ def _attended(
     tiles = tl.cdiv(Q, BLOCK_Q)
     begin, head = tl.program_id(0) % tiles * BLOCK_Q, tl.program_id(0) // tiles % heads
     b, column = (tl.program_id(0) // tiles // heads).to(tl.int64), head * SIZE
-    t = begin + tl.arange(0, BLOCK_Q)
-    known, slot, oldest, start = t < Q, b, b * 0, 0
+    t, K = begin + tl.arange(0, BLOCK_Q), held + new
+    known, begun, place = t < Q, 0, 0
     if STEP:
-        slot = tl.load(slots + b).to(tl.int64)
-        oldest = tl.load(now + b).to(tl.int64) + new - K
-        # The place of the oldest frame, where a remainder may have the sign of what is divided.
-        start = ((oldest % K + K) % K).to(tl.int32)
-        known = known & (slot >= 0)
+        oldest, place = first_place(age + b, count, start, held)
+        begun = tl.minimum(tl.maximum(-oldest, 0), K).to(tl.int32)
     low, high = _interval(
-        first + b * first_b + t * first_t, last + b * last_b + t * last_t, known, oldest, K
+        first + b * first_b + t * first_t, last + b * last_b + t * last_t, known, begun, K
     )
     query = _rows(q + b * q_b + column, t, known, q_t, SIZE, D)
     if RELATIVE:
@@ -483,18 +390,20 @@ def _attended(
     acc, end = tl.zeros((BLOCK_Q, D), tl.float32), tl.max(high, 0)
     for tile in range(tl.min(low, 0), end + 1, BLOCK_K):
         s = tile + tl.arange(0, BLOCK_K)
-        here, place = s <= end, s + start
-        place = tl.where(place < K, place, place - K)
+        here = s <= end
         if THERE:
-            here = tl.load(there + slot * there_b + place * there_t, here, 0) != 0
-        key = _rows(k + slot * k_b + column, place, here, k_t, SIZE, D)
+            here = tl.load(there + b * there_b + s * there_t, here, 0) != 0
+        at = place_of(s, place, held)
+        keys, ring = k + b * k_b + column, held_k + b * hk_b + column
+        key = _window(keys, ring, s, here, held, at, k_t, hk_t, STEP, SIZE, D)
         scores = dotted(query, tl.trans(key), tl.zeros((BLOCK_Q, BLOCK_K), tl.float32))
         if RELATIVE:
             row = begin - tile - BLOCK_K + 1 + shift
             scores += _by_distance(
                 position, r + column, row, R, r_t, SIZE, D, BLOCK_Q, BLOCK_K, STRIP
             )
-        value = _rows(v + slot * v_b + column, place, here, v_t, SIZE, D)
+        values, ring = v + b * v_b + column, held_v + b * hv_b + column
+        value = _window(values, ring, s, here, held, at, v_t, hv_t, STEP, SIZE, D)
         # Nothing times a weight of zero would be a number again: what is not finite goes the way
         # of the scores, to those queries alone that see it.
         finite = tl.abs(value) < float("inf")

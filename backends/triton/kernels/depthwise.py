@@ -2,13 +2,13 @@
 
 gate, `a * sigmoid(b)` over the halves of what comes in; one filter a channel over frames; bias;
 batch norm by its running statistics; activation. Every part but the filter may be left out. Offline
-it runs over whole utterances, and in streams as a step over the frames that each stream keeps.
+it runs over whole utterances, and in streams as a step over the frames that a ring has
+(`rings.py`), then those that are new.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 import triton
@@ -22,6 +22,7 @@ from ..tuning import TUNER, Config, about
 from .activations import REFERENCES, activate
 from .conv1d import given, kept
 from .cost import Cost, nbytes
+from .rings import Moment, first_place, place_of, window
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,25 @@ class Around:
 
 
 BARE = Around()
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """The frames of all streams before a step, `[B, capacity, C]`, behind a gate."""
+
+    frames: Tensor
+    now: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """What is read of a window: output `j` of `made` has tap `i` at frame
+    `first + i * by + j * stride`."""
+
+    first: int
+    made: int
+    by: int = 1
+    stride: int = 1
 
 
 def of_norm(norm: BatchNorm) -> tuple[Tensor, Tensor]:
@@ -77,31 +97,49 @@ def depthwise(
 
 def depthwise_step(
     x: Tensor,
-    state: Tensor,
-    slots: Tensor,
+    ring: Ring,
     weight: Tensor,
+    taps: Taps,
     bias: Tensor | None = None,
-    by: int = 1,
-    stride: int = 1,
     around: Around = BARE,
+    there: Tensor | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """`[B, n / stride, C]` of the next `n` frames of `B` streams, `[B, n, C]` or with a gate
-    `[B, n, 2 C]`; all taps are past ones, `n` is a multiple of `stride`.
+    """`[B, made, *dims]` of the next `n` frames of streams, `[B, n, *dims]`, or with a gate
+    `[B, n, 2 C]`, and of the frames in their rings.
 
-    state  `[S, past, C]`, `past` at least `(taps - 1) * by`: the frames before, oldest first and
-           behind the gate, of `S` streams; zeros at the start. In place it becomes that of the
-           next step
-    slots  int `[B]`: where the state of each stream is; no two are the same
-
-    The last axes of x and of the state are contiguous. A window with frames ahead is one whose
-    stream waits for them: it counts its taps back from the last.
+    The window has a ring's frames, oldest first, and then the new ones; every tap lies in it.
+    Frames before a stream's start read as zero, and those that are not `there` (`[B, window]`,
+    bool). The ring stays as it is: the caller keeps the new frames.
     """
-    made, channels = x.shape[1] // stride, len(weight)
-    y = x.new_empty(len(x), made, channels) if out is None else out.view(len(x), made, channels)
-    if x.numel() > 0:
-        _step_launched(x, state, slots, weight, bias, (by, stride), around, y)
+    dims, made = weight.shape[:-1], taps.made
+    y = x.new_empty(len(x), made, *dims) if out is None else out.view(len(x), made, *dims)
+    if y.numel() > 0:
+        flat = Ring(ring.frames.flatten(2), ring.now)
+        filters, frames = weight.reshape(-1, weight.shape[-1]), x.flatten(2)
+        _step_launched(frames, flat, filters, bias, taps, around, there, y.view(len(x), made, -1))
     return y
+
+
+def reference_step(
+    x: Tensor,
+    ring: Ring,
+    weight: Tensor,
+    taps: Taps,
+    bias: Tensor | None = None,
+    around: Around = BARE,
+    there: Tensor | None = None,
+) -> Tensor:
+    """`depthwise_step` by `reference`, over the window."""
+    new = functional.glu(x.float(), -1) if around.glu else x.float()
+    frames, now, count = window(ring.frames.float(), new, ring.now), ring.now, weight.shape[-1]
+    place = torch.arange(frames.shape[1], device=x.device)
+    begun = now.oldest(ring.frames.shape[1]).unsqueeze(1) + place >= 0
+    frames = select(begun if there is None else begun & there, frames, 0.0)
+    last = taps.first + (count - 1) * taps.by  # of the first output
+    bare = Around(False, around.norm, around.activation)
+    whole = reference(frames, weight, bias, (count - 1, 0, taps.by, 1), bare)
+    return whole[:, last : last + taps.made * taps.stride : taps.stride]
 
 
 def reference(
@@ -134,13 +172,11 @@ def cost(
     return Cost(nbytes(weight) + moved, 2.0 * batch * made * weight.numel())
 
 
-def step_cost(
-    batch: int, frames: int, weight: Tensor, by: int = 1, glu: bool = False, element: int = 4
-) -> Cost:
-    """Of a step of so many streams, whose state is read and written whole."""
-    channels, taps = weight.shape
-    state = 2 * batch * (taps - 1) * by * channels * element
-    return cost(batch, frames, weight, (taps - 1, 0, by, 1), glu, element) + Cost(state, 0)
+def step_cost(ring: Tensor, x: Tensor, weight: Tensor, taps: Taps) -> Cost:
+    """Of a step: frames of the ring and new ones are read once."""
+    outputs = len(x) * taps.made * weight[..., 0].numel()
+    moved = nbytes(ring, x, weight) + outputs * x.element_size()
+    return Cost(moved, 2.0 * outputs * weight.shape[-1])
 
 
 # --- launches ---
@@ -183,30 +219,29 @@ def _offline_launched(
 
 def _step_launched(
     x: Tensor,
-    state: Tensor,
-    slots: Tensor,
+    ring: Ring,
     weight: Tensor,
     bias: Tensor | None,
-    pace: tuple[int, int],
+    taps: Taps,
     around: Around,
+    there: Tensor | None,
     y: Tensor,
 ) -> None:
-    batch, made, channels = y.shape
-    norm = around.norm or (None, None)
-    spare = cache(state.clone)  # a measurement must not move the streams on
+    (batch, made, channels), held, now = y.shape, ring.frames, ring.now
+    mask = None if there is None else there.expand(batch, -1).view(torch.uint8)
+    tensors = (x, held, now.age, weight, bias, *(around.norm or (None, None)), mask, y)
+    sizes = (held.shape[1], now.count, now.start, taps.first, taps.by, taps.stride)
+    strides = (*x.stride()[:2], *held.stride()[:2], *((0, 0) if mask is None else mask.stride()))
 
-    def run(config: Config, state: Tensor) -> None:
-        tensors = (x, state, slots, weight, bias, *norm, y)
-        _step[batch, triton.cdiv(channels, config.sizes["BLOCK_C"])](
-            *given(tensors), x.shape[1], channels, made, state.shape[1], *pace, *x.stride()[:2],
-            *state.stride()[:2], **_options(weight, bias, around), **config.options(),
+    def run(config: Config) -> None:
+        tiles = triton.cdiv(made, config.sizes["BLOCK_T"])
+        _step[batch, tiles, triton.cdiv(channels, config.sizes["BLOCK_C"])](
+            *given(tensors), channels, made, *sizes, *strides, MASK=mask is not None,
+            **_options(weight, bias, around), **config.options(),
         )  # fmt: skip
 
-    shape = (about(batch, 64), x.shape[1], channels, weight.shape[1], *pace, around.glu, x.dtype)
-    found = TUNER.best(
-        "depthwise.step", shape, _TILES, lambda config: run(config, spare()), x.device
-    )
-    run(found, state)
+    shape = (about(batch, 64), about(made), channels, weight.shape[1], around.glu, x.dtype)
+    run(TUNER.best("depthwise.step", shape, _TILES, run, x.device))
 
 
 def _options(weight: Tensor, bias: Tensor | None, around: Around) -> dict[str, object]:
@@ -232,15 +267,6 @@ def _read(x, frame, c, there, C, x_frame, GLU: tl.constexpr):
         gate = tl.load(at + C, there, 0.0).to(tl.float32)
         value = (value.to(tl.float32) * tl.sigmoid(gate)).to(x.dtype.element_ty)
     return value.to(tl.float32)
-
-
-@triton.jit
-def _held(x, state, frame, c, there, n, C, depth, x_frame, s_frame, GLU: tl.constexpr):
-    """`[frames, channels]`: frames from 0 are new ones, those before are in the state."""
-    new = _read(x, frame, c, there & ((frame >= 0) & (frame < n))[:, None], C, x_frame, GLU)
-    at = state + (frame + depth).to(tl.int64)[:, None] * s_frame + c[None, :]
-    old = tl.load(at, there & (frame < 0)[:, None], 0.0).to(tl.float32)
-    return tl.where((frame < 0)[:, None], old, new)
 
 
 @triton.jit
@@ -287,30 +313,27 @@ def _offline(
 
 @triton.jit
 def _step(
-    x, state, slots, weight, bias, scale, shift, y, n, C, made, depth, by, stride,
-    x_batch, x_frame, s_slot, s_frame, TAPS: tl.constexpr, BLOCK_T: tl.constexpr,
-    BLOCK_C: tl.constexpr, GLU: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr,
-    NORM: tl.constexpr,
+    x, ring, age, weight, bias, scale, shift, there, y, C, made, held, count, start, origin, by,
+    stride, x_batch, x_frame, r_batch, r_frame, t_batch, t_frame, MASK: tl.constexpr,
+    TAPS: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr, GLU: tl.constexpr,
+    ACT: tl.constexpr, BIAS: tl.constexpr, NORM: tl.constexpr,
 ):  # fmt: skip
-    """A program makes all frames of `BLOCK_C` channels of a stream, then moves their state on: no
-    other reads it."""
+    """A program makes a tile `[BLOCK_T, BLOCK_C]` of a stream."""
     b = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
-    x, y = x + b * x_batch, y + b * made * C
-    state = state + tl.load(slots + b).to(tl.int64) * s_slot
-    for first in range(0, made, BLOCK_T):
-        j = first + tl.arange(0, BLOCK_T)
-        inside = (j < made)[:, None] & (c < C)[None, :]
-        acc = tl.zeros((BLOCK_T, BLOCK_C), tl.float32)
-        for tap in range(TAPS):
-            frame = j * stride + stride - 1 + (tap - TAPS + 1) * by
-            value = _held(x, state, frame, c, inside, n, C, depth, x_frame, s_frame, GLU)
-            acc += value * tl.load(weight + c * TAPS + tap, c < C, 0.0).to(tl.float32)[None, :]
-        _stored(acc, j, c, made, C, bias, scale, shift, y, ACT, BIAS, NORM)
-    for first in range(0, depth, BLOCK_T):
-        i = first + tl.arange(0, BLOCK_T)
-        inside = (i < depth)[:, None] & (c < C)[None, :]
-        value = _held(x, state, i + n - depth, c, inside, n, C, depth, x_frame, s_frame, GLU)
-        tl.debug_barrier()  # other threads of the program have read what is now overwritten
-        place = state + i.to(tl.int64)[:, None] * s_frame + c[None, :]
-        tl.store(place, value.to(state.dtype.element_ty), inside)
+    j = tl.program_id(1) * BLOCK_T + tl.arange(0, BLOCK_T)
+    c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
+    x, ring = x + b * x_batch, ring + b * r_batch
+    oldest, first = first_place(age + b, count, start, held)
+    acc = tl.zeros((BLOCK_T, BLOCK_C), tl.float32)
+    for tap in range(TAPS):
+        s = origin + tap * by + j * stride
+        up = (j < made) & (s + oldest >= 0)
+        if MASK:
+            up = up & (tl.load(there + b * t_batch + s * t_frame, up, 0) != 0)
+        inside = up[:, None] & (c < C)[None, :]
+        new = _read(x, s - held, c, inside & (s >= held)[:, None], C, x_frame, GLU)
+        at = place_of(s, first, held).to(tl.int64)[:, None] * r_frame + c[None, :]
+        old = tl.load(ring + at, inside & (s < held)[:, None], 0.0).to(tl.float32)
+        value = tl.where((s < held)[:, None], old, new)
+        acc += value * tl.load(weight + c * TAPS + tap, c < C, 0.0).to(tl.float32)[None, :]
+    _stored(acc, j, c, made, C, bias, scale, shift, y + b * made * C, ACT, BIAS, NORM)

@@ -1,7 +1,8 @@
 """Rows that are normalised: layer norm, RMS norm, softmax and its logarithm, each in one pass.
 
 A program has one row in registers. Before a norm a residual may be added, `x + factor * more`, and
-what was added up is stored beside the result: the next residual reads it.
+what was added up is stored beside the result: the next residual reads it. Behind a norm there may
+be an activation.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional
 
+from .activations import REFERENCES, activate
 from .cost import Cost, nbytes
 
 WIDEST = 1 << 14
@@ -25,8 +27,10 @@ def layer_norm(
     eps: float,
     more: Tensor | None = None,
     factor: float = 1.0,
+    activation: str = "none",
 ) -> tuple[Tensor, Tensor]:
-    """The norm of `x + factor * more` over the last axis (Ba et al. 2016), and that sum.
+    """The norm of `x + factor * more` over the last axis (Ba et al. 2016), and that sum; of the
+    norm the `activation`.
 
     Without a bias it is the RMS norm (Zhang and Sennrich 2019). Raises ValueError for rows of more
     than `WIDEST` numbers.
@@ -40,7 +44,7 @@ def layer_norm(
             rows, rows if added is None else added, weight, weight if bias is None else bias,
             y, total, rows.shape[1], eps, factor,
             WIDTH=triton.next_power_of_2(rows.shape[1]), CENTRED=bias is not None,
-            MORE=added is not None, num_warps=_warps(rows.shape[1]),
+            MORE=added is not None, ACT=activation, num_warps=_warps(rows.shape[1]),
         )  # fmt: skip
     return y.view(x.shape), total.view(x.shape)
 
@@ -64,13 +68,14 @@ def reference(
     eps: float,
     more: Tensor | None = None,
     factor: float = 1.0,
+    activation: str = "none",
 ) -> tuple[Tensor, Tensor]:
     """`layer_norm` in PyTorch."""
-    total = x if more is None else x + factor * more
+    total, then = x if more is None else x + factor * more, REFERENCES[activation]
     shape = x.shape[-1:]
     if bias is None:
-        return functional.rms_norm(total, shape, weight, eps), total
-    return functional.layer_norm(total, shape, weight, bias, eps), total
+        return then(functional.rms_norm(total, shape, weight, eps)), total
+    return then(functional.layer_norm(total, shape, weight, bias, eps)), total
 
 
 def cost(x: Tensor, *, more: bool = False) -> Cost:
@@ -103,7 +108,7 @@ def normed(row, weight, bias, n, N, eps, CENTRED: tl.constexpr):
 @triton.jit
 def _norm(
     x, more, weight, bias, y, total, N, eps, factor,
-    WIDTH: tl.constexpr, CENTRED: tl.constexpr, MORE: tl.constexpr,
+    WIDTH: tl.constexpr, CENTRED: tl.constexpr, MORE: tl.constexpr, ACT: tl.constexpr,
 ):  # fmt: skip
     n = tl.arange(0, WIDTH)
     inside, at = n < N, tl.program_id(0).to(tl.int64) * N + n
@@ -111,7 +116,7 @@ def _norm(
     if MORE:
         row += factor * tl.load(more + at, inside, 0.0).to(tl.float32)
         tl.store(total + at, row.to(total.dtype.element_ty), inside)
-    found = normed(row, weight, bias, n, N, eps, CENTRED)
+    found = activate(normed(row, weight, bias, n, N, eps, CENTRED), ACT)
     tl.store(y + at, found.to(y.dtype.element_ty), inside)
 
 

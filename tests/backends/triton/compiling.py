@@ -36,11 +36,11 @@ from asrc.backends.triton.kernels.attention import (
     attention,
     attention_step,
     intervals,
-    streams_at,
 )
 from asrc.backends.triton.kernels.conv1d import conv1d
 from asrc.backends.triton.kernels.conv2d import conv2d
-from asrc.backends.triton.kernels.depthwise import Around, depthwise, depthwise_step
+from asrc.backends.triton.kernels.depthwise import Around, Taps, depthwise, depthwise_step
+from asrc.backends.triton.kernels.depthwise import Ring as Filtered
 from asrc.backends.triton.kernels.embed import embed
 from asrc.backends.triton.kernels.greedy import (
     Found,
@@ -74,6 +74,7 @@ from asrc.backends.triton.kernels.logmel import Tables, logmel
 from asrc.backends.triton.kernels.lstm import States, lstm, lstm_step
 from asrc.backends.triton.kernels.norm import layer_norm, softmax
 from asrc.backends.triton.kernels.pointwise import Link, pointwise
+from asrc.backends.triton.kernels.rings import Moment, keep
 from asrc.backends.triton.kernels.running_sum import running_sum
 from asrc.backends.triton.kernels.transducer_loss import Batch, Lattice, gradient, sweep
 from asrc.backends.triton.packed import LANES, Packed
@@ -236,6 +237,7 @@ def _layer_norm(dtype: torch.dtype) -> None:
     x = room(8, 200, 512, dtype=dtype)
     layer_norm(x, room(512), room(512), 1e-5, x, 0.5)
     layer_norm(x, room(512), None, 1e-5)
+    layer_norm(x, room(512), room(512), 1e-5, activation="swish")
 
 
 def _softmax(dtype: torch.dtype) -> None:
@@ -264,13 +266,23 @@ def _attention(relative: bool, there: bool) -> Case:
 def _attention_step(there: bool) -> Case:
     def case(dtype: torch.dtype) -> None:
         q, k, v, p = (room(16, 8, 512, dtype=dtype) for _ in "qkvp")
-        held = room(16, 72, dtype=torch.bool) if there else None
-        ring = Ring(room(16, 72, 512, dtype=dtype), room(16, 72, 512, dtype=dtype), held)
-        streams = streams_at(torch.arange(16), torch.arange(16), 8, chunk=8, left=64)
-        r = room(1, 79, 512, dtype=dtype)
-        attention_step(q, k, v, 8, ring, streams, p, r, -7)
+        held = room(16, 64, 512, dtype=dtype), room(16, 64, 512, dtype=dtype)
+        mask = room(16, 72, dtype=torch.bool) if there else None
+        ring, r = Ring(*held, Moment(torch.arange(16), 8, -8)), room(1, 79, 512, dtype=dtype)
+        attention_step(q, k, v, 8, ring, *intervals(8, 72, right=None), mask, p, r, low=-71)
+        one = Ring(*(x[:, :1] for x in held), Moment(torch.arange(16), 1, -1))
+        attention_step(q[:, :1], k[:, :1], v[:, :1], 8, one, *intervals(1, 2, right=None))
 
     return case
+
+
+def _kept(dtype: torch.dtype) -> None:
+    ring, now = room(16, 64, 512, dtype=dtype), Moment(torch.arange(16), 8, -8)
+    moving = room(16, dtype=torch.bool)
+    for frames in (8, 1):
+        keep(ring, room(16, frames, 512, dtype=dtype), now, moving)
+        keep(ring, room(16, frames, 1024, dtype=dtype), now, gated=True)
+    keep(room(16, 1, 512, dtype=dtype), room(16, 1, 512, dtype=dtype), Moment(now.age, 1, -1))
 
 
 def _conv1d(dtype: torch.dtype) -> None:
@@ -300,10 +312,14 @@ def _filters(dtype: torch.dtype) -> None:
 
 
 def _filters_step(dtype: torch.dtype) -> None:
-    state, weight = room(64, 30, 512, dtype=dtype), room(512, 31, dtype=dtype)
-    given = state, torch.arange(16), weight, room(512)
-    depthwise_step(room(16, 8, 1024, dtype=dtype), *given, around=_around())
-    depthwise_step(room(16, 1, 1024, dtype=dtype), *given, around=_around())
+    ring = Filtered(room(16, 30, 512, dtype=dtype), Moment(torch.arange(16), 8, -8))
+    weight, there = room(512, 31, dtype=dtype), room(16, 38, dtype=torch.bool)
+    for frames in (8, 1):
+        x, taps = room(16, frames, 1024, dtype=dtype), Taps(0, frames)
+        depthwise_step(x, ring, weight, taps, room(512), _around(), there)
+    depthwise_step(room(16, 8, 512, dtype=dtype), ring, weight, Taps(0, 8))
+    one = Filtered(room(16, 1, 512, dtype=dtype), Moment(torch.arange(16), 1, -1))
+    depthwise_step(room(16, 1, 512, dtype=dtype), one, weight[:, :2].contiguous(), Taps(0, 1))
 
 
 def _running_sum(dtype: torch.dtype) -> None:
@@ -428,6 +444,7 @@ CASES: Mapping[str, Case] = {
     "conv2d.windows": _conv2d,
     "depthwise.offline": _filters,
     "depthwise.step": _filters_step,
+    "rings.keep": _kept,
     "running_sum.frames": _running_sum,
     "logmel.bands": _logmel,
     "transducer_loss.both": _transducer_loss,

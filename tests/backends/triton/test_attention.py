@@ -14,15 +14,14 @@ from asrc.backends.torch.attention import attend, relative_scores, visible
 from asrc.backends.triton.kernels import attention as kernels
 from asrc.backends.triton.kernels.attention import (
     Ring,
-    Streams,
     attention,
     attention_step,
     cost,
     intervals,
     reference,
     reference_step,
-    streams_at,
 )
+from asrc.backends.triton.kernels.rings import Moment, keep
 from asrc.tests.backends.triton.guard import Guards, close, random
 
 NAN = float("nan")
@@ -200,7 +199,6 @@ def test_tiles_out_of_sight_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None
 class Talk:
     """A stream that joins at some step, and what was made of it; `[T, W]` each."""
 
-    slot: int
     joins: int
     q: Tensor
     k: Tensor
@@ -220,23 +218,23 @@ class Talk:
         return found
 
 
-def talk(slot: int, joins: int, frames: int, width: int) -> Talk:
-    return Talk(slot, joins, *(random(frames, width, seed=7 * slot + i) for i in range(4)))
+def talk(joins: int, frames: int, width: int) -> Talk:
+    return Talk(joins, *(random(frames, width, seed=7 * joins + i) for i in range(4)))
 
 
-def steps(talks: list[Talk], count: int, lag: int) -> Iterator[tuple[list[Talk], list[int]]]:
-    """Who is there in every step, and with which new frame each goes on."""
+def steps(talks: list[Talk], count: int, lag: int) -> Iterator[tuple[list[bool], list[int]]]:
+    """Who is there in every step, and how old each is."""
     for step in range(1000):
-        now = [(step - x.joins) * count for x in talks]
-        here = [n for n, x in enumerate(talks) if 0 <= now[n] < x.frames + lag]
-        if not here and step > max(x.joins for x in talks):
+        ages = [max(step - x.joins, 0) for x in talks]
+        here = [step >= x.joins and ages[n] * count < x.frames + lag for n, x in enumerate(talks)]
+        if not any(here) and step > max(x.joins for x in talks):
             return
-        yield [talks[n] for n in here], [now[n] for n in here]
+        yield here, ages
 
 
-def empty(slots: int, capacity: int, width: int, guards: Guards) -> Ring:
-    """As an earlier stream left it: nothing in it is a number."""
-    return Ring(*(guards.room(slots, capacity, width) for _ in range(2)))
+def empty(streams: int, capacity: int, width: int, guards: Guards) -> list[Tensor]:
+    """Keys and values as earlier streams left them: nothing in them is a number."""
+    return [guards.room(streams, capacity, width) for _ in range(2)]
 
 
 STREAMS = [
@@ -251,32 +249,50 @@ STREAMS = [
 
 @pytest.mark.parametrize(("mask", "count", "lag", "relative"), STREAMS)
 def test_streams_are_whole_utterances(mask: str, count: int, lag: int, relative: bool) -> None:
-    """Two streams that join at different times, in slots in no order, go around a ring that has
-    no room to spare; then each is what it is offline."""
+    """Streams that join at different times, one of which never does, go around rings that have no
+    room to spare; then each is what it is offline."""
     guards, width, heads, bounds = Guards(), 36, 2, MASKS[mask]
     left, chunk = bounds["left"] or 0, bounds.get("chunk") or 1
-    capacity = left + lag + count
-    ring = empty(3, capacity, width, guards)
+    capacity = left + lag
+    keys, values = empty(3, capacity, width, guards)
     low, high = -(bounds.get("right") or 0) - chunk + 1, left + chunk - 1
     r = guards.put(random(1, 45, width, seed=5))
-    talks = [talk(2, 0, 23, width), talk(0, 2, 17, width)]
+    talks = [talk(2, 23, width), talk(10**6, 0, width), talk(0, 17, width)]
     near = r[:, 22 + low : 22 + high + 1]
-    for here, now in steps(talks, count, lag):
-        q, p = (stack(here, name, [n - lag for n in now], count) for name in "qp")
-        k, v = (stack(here, name, now, count) for name in "kv")
-        at, length = torch.tensor(now), torch.tensor([x.frames for x in here])
-        slots = torch.tensor([x.slot for x in here])
-        streams = streams_at(slots, at, count, **bounds, lag=lag, length=length)
-        positions = (p, near, low) if relative else ()
-        y = attention_step(q, k, v, heads, ring, streams, *positions)
-        for x, found in zip(here, y, strict=True):
-            x.made.append(found)
-    for x in talks:
+    for here, ages in steps(talks[::2], count, lag):
+        here, age = [here[0], False, here[1]], torch.tensor([ages[0], 0, ages[1]])
+        begin = (age * count).tolist()
+        q, p = (stack(talks, name, [n - lag for n in begin], count) for name in "qp")
+        k, v = (stack(talks, name, begin, count) for name in "kv")
+        ring = Ring(keys, values, Moment(age, count, 0))
+        spans = seen_in_window(ring, count, lag, bounds, torch.tensor([x.frames for x in talks]))
+        # In a window, the first query is as far behind the first key as the ring is long.
+        positions = (None, p, near, None, low - (capacity - lag)) if relative else ()
+        y = attention_step(q, k, v, heads, ring, *spans, *positions)
+        for x, found, moves in zip(talks, y, here, strict=True):
+            x.made += [found] * moves
+        keep(keys, k, ring.now, torch.tensor(here))
+        keep(values, v, ring.now, torch.tensor(here))
+    for x in talks[::2]:
         made = torch.cat(x.made)
         assert bool((made[:lag] == 0).all()), "before the start there is nobody"
         close(made[lag : lag + x.frames], offline(x, heads, bounds, r, relative))
-    assert bool(ring.keys[1].isnan().all() & ring.values[1].isnan().all())
+    assert bool(keys[1].isnan().all() & values[1].isnan().all())
     guards.check()
+
+
+def seen_in_window(
+    ring: Ring, count: int, lag: int, bounds: dict[str, int | None], length: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The places that each of `count` queries sees, `lag` frames behind the new ones."""
+    chunk, left, right = (bounds.get(name) for name in ("chunk", "left", "right"))
+    oldest = ring.now.oldest(ring.keys.shape[1]).unsqueeze(1)
+    t = (ring.now.age * count).unsqueeze(1) - lag + torch.arange(count)
+    begin = t if chunk is None else t // chunk * chunk
+    end = t + (right or 0) if chunk is None else begin + chunk - 1 + (right or 0)
+    first = torch.zeros_like(t) if left is None else (begin - left).clamp(min=0)
+    last = torch.minimum(end, length.unsqueeze(1) - 1).where(t >= 0, -1)
+    return (first - oldest).int(), (last - oldest).int()
 
 
 def stack(here: list[Talk], name: str, begin: list[int], count: int) -> Tensor:
@@ -290,80 +306,91 @@ def offline(x: Talk, heads: int, bounds: dict[str, Any], r: Tensor, relative: bo
     return attend(q, k, v, heads, visible(q, k, **bounds), bias)[0]
 
 
-@pytest.mark.parametrize("now", [(0, 5), (40, 2), (2**31 - 60, 2**30)])
-@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
-def test_a_step_is_its_reference(now: tuple[int, int], dtype: torch.dtype) -> None:
-    """And so are the rings after it, where frames may be absent."""
-    width, capacity, new = 54, 37, 5
-    q, k, v, p, _ = inputs(new, new, width)
-    r, there = random(1, 2 * capacity - 1, width, seed=5), random(2, new, seed=6) > 0
-    held = (*(random(4, capacity, width, seed=i) for i in (7, 8)), random(4, capacity, seed=9) > 0)
-    ring, other = Ring(*held), copied(Ring(*held))
-    slots = torch.tensor([3, 1], dtype=dtype)
-    streams = streams_at(slots, torch.tensor(now, dtype=dtype), new, left=20, right=2)
-    found = attention_step(q, k, v, 3, ring, streams, p, r, there=there)
-    close(found, reference_step(q, k, v, 3, other, streams, p, r, there=there))
-    for name in ("keys", "values", "there"):
-        assert torch.equal(getattr(ring, name), getattr(other, name))
+@pytest.mark.parametrize("ages", [(0, 2), (10, 1), (2**31 - 60, 2**34)])
+@pytest.mark.parametrize(("capacity", "new"), [(37, 5), (3, 5), (1, 33)])
+@pytest.mark.parametrize("start", [0, -7])
+def test_a_step_is_its_reference(
+    ages: tuple[int, int], capacity: int, new: int, start: int
+) -> None:
+    """Frames may be absent; steps bring fewer frames than the ring has, and more. Rings stay."""
+    guards, width, window = Guards(), 54, capacity + new
+    q, k, v, p, _ = (guards.put(x) for x in inputs(new, new, width))
+    keys, values = (guards.put(random(2, capacity, width, seed=i)) for i in (7, 8))
+    r, there = random(1, 2 * window - 1, width, seed=5), random(2, window, seed=6) > -1
+    before = keys.clone(), values.clone()
+    ring = Ring(keys, values, Moment(torch.tensor(ages), 5, start))
+    first = guards.put((torch.arange(new) + capacity - 20).int())
+    given = (q, k, v, 3, ring, first, first + 22, guards.put(there), p, guards.put(r))
+    found = attention_step(*given, out=guards.room(2, new, width), low=-(window - 1))
+    close(found, reference_step(*given, low=-(window - 1)))
+    assert torch.equal(keys, before[0])
+    assert torch.equal(values, before[1])
+    guards.check()
+
+
+def test_a_step_sees_what_the_window_has() -> None:
+    """Against the window itself, laid out by hand: the ring has frames 5 to 8, 8 in its first
+    place."""
+    q, k, v, *_ = inputs(2, 2, 16, batch=1)
+    older = random(2, 1, 4, 16, seed=5)
+    keys, values = (torch.roll(x, 1, 1) for x in older)
+    ring = Ring(keys, values, Moment(torch.tensor([3]), 3, 0))
+    first, last = torch.tensor([0, 3]), torch.tensor([4, 5])
+    found = attention_step(q, k, v, 2, ring, first, last)
+    whole = [torch.cat([old, new], 1) for old, new in zip(older, (k, v), strict=True)]
+    close(found, reference(q, *whole, 2, first, last))
 
 
 def test_look_ahead_by_frame_in_a_step() -> None:
     """Intervals may be anybody's: they reach before the start, and beyond the newest frame."""
     guards, (q, k, v, *_) = Guards(), inputs(6, 6, 16)
-    ring, now = empty(2, 9, 16, guards), torch.tensor([0, 2])
-    ring.keys[1, :2] = ring.values[1, :2] = 1.0  # the two frames that it has had
-    first = now.unsqueeze(1) + torch.arange(6) - 4
+    keys, values = empty(2, 9, 16, guards)
+    keys[1, :2] = values[1, :2] = 1.0  # the two frames that it has had
+    first = (9 + torch.arange(6) - 4).expand(2, 6)
     last = first + torch.tensor([[3, 9, 2, 5, 4, 6], [8, 0, 4, 5, 99, 7]])
-    streams, other = Streams(torch.tensor([0, 1]), now, first, last), copied(ring)
-    found = attention_step(q, k, v, 2, ring, streams, out=guards.room(2, 6, 16))
-    close(found, reference_step(q, k, v, 2, other, streams))
+    ring = Ring(keys, values, Moment(torch.tensor([0, 1]), 2, 0))
+    found = attention_step(q, k, v, 2, ring, first, last, out=guards.room(2, 6, 16))
+    close(found, reference_step(q, k, v, 2, ring, first, last))
     guards.check()
-
-
-def copied(ring: Ring) -> Ring:
-    there = None if ring.there is None else ring.there.clone()
-    return Ring(ring.keys.clone(), ring.values.clone(), there)
 
 
 def test_what_fell_out_of_the_ring_is_not_seen() -> None:
     """Without a bound to the left, a ring is one."""
-    ring = Ring(*(torch.zeros(1, 6, 16) for _ in range(2)))
+    keys, values = (torch.zeros(1, 6, 16) for _ in range(2))
     q, k, v, *_ = inputs(14, 14, 16, batch=1)
-    made = [
-        attention_step(
-            *(x[:, n : n + 2] for x in (q, k, v)), 1, ring,
-            streams_at(torch.tensor([0]), torch.tensor([n]), 2),
-        )
-        for n in range(0, 14, 2)
-    ]  # fmt: skip
+    first, last = torch.tensor([0, 0]), torch.tensor([6, 7])
+    made = []
+    for n in range(0, 14, 2):
+        ring, new = Ring(keys, values, Moment(torch.tensor([n]), 1, 0)), slice(n, n + 2)
+        made.append(attention_step(q[:, new], k[:, new], v[:, new], 1, ring, first, last))
+        keep(keys, k[:, new], ring.now)
+        keep(values, v[:, new], ring.now)
     first, last = intervals(14, 14)
-    oldest = (torch.arange(14) // 2 * 2 + 2 - 6).clamp(min=0)
+    oldest = (torch.arange(14) // 2 * 2 - 6).clamp(min=0)
     close(torch.cat(made, 1), reference(q, k, v, 1, first.maximum(oldest), last))
 
 
-def test_a_place_without_a_stream() -> None:
-    """A batch of fixed size has places to spare: they get zeros and write nothing."""
-    guards, (q, k, v, *_) = Guards(), inputs(2, 2, 16)
-    ring = empty(1, 4, 16, guards)
-    streams = streams_at(torch.tensor([-1, 0]), torch.tensor([0, 0]), 2)
-    y = attention_step(q, k, v, 1, ring, streams, out=guards.room(2, 2, 16))
-    assert torch.equal(y[0], torch.zeros(2, 16))
-    alone = streams_at(torch.tensor([0]), torch.tensor([0]), 2)
-    other = empty(1, 4, 16, guards)
-    close(y[1:], reference_step(q[1:], k[1:], v[1:], 1, other, alone))
-    close(ring.keys, other.keys)
-    guards.check()
+@pytest.mark.parametrize("number", [NAN, float("inf")])
+def test_what_a_ring_hides_does_not_reach(number: float) -> None:
+    """Frames that are not there, and those of an earlier stream."""
+    q, k, v, *_ = inputs(3, 3, 18)
+    keys, values = random(2, 5, 18, seed=7), random(2, 5, 18, seed=8)
+    first, last, there = torch.zeros(3), torch.full((3,), 7), torch.ones(2, 8, dtype=torch.bool)
+    there[0, 1] = False
+    ring = Ring(keys, values, Moment(torch.tensor([2, 1]), 3, -1))
+    wanted = reference_step(q, k, v, 1, ring, first.int(), last, there)
+    keys[0, 1] = values[0, 1] = number  # frame 1 of frames 0 to 4
+    keys[1, 2:] = values[1, 2:] = number  # frames -3 to -1
+    close(attention_step(q, k, v, 1, ring, first.int(), last, there), wanted)
+    values[0, 2] = number
+    assert not bool(attention_step(q, k, v, 1, ring, first.int(), last, there)[0].isfinite().any())
 
 
-def test_what_a_step_cannot_do() -> None:
+def test_widths_of_a_ring() -> None:
     q, k, v, *_ = inputs(5, 5, 16, batch=1)
-    ring = Ring(*(torch.zeros(1, 4, 16) for _ in range(2)))
-    streams = streams_at(torch.tensor([0]), torch.tensor([0]), 5)
-    with pytest.raises(ValueError, match="a step of 5 frames does not fit into a ring of 4"):
-        attention_step(q, k, v, 1, ring, streams)
-    there = torch.ones(1, 3, dtype=torch.bool)
-    with pytest.raises(ValueError, match="the ring has no place for it"):
-        attention_step(q[:, :3], k[:, :3], v[:, :3], 1, ring, streams, there=there)
+    ring = Ring(*(torch.zeros(1, 4, n) for n in (16, 12)), Moment(torch.tensor([0]), 5, 0))
+    with pytest.raises(ValueError, match="different widths"):
+        attention_step(q, k, v, 1, ring, torch.zeros(5), torch.zeros(5))
 
 
 # --- cost ---
@@ -376,6 +403,6 @@ def test_cost() -> None:
     assert cost(q, first, last).bytes == moved
     assert cost(q, first, last).flops == 2 * 2 * 8 * 2 * (2 + 2 + 5)
     p, r = random(2, 4, 8), random(1, 19, 8)
-    more = cost(q, first, last, p, r, new=3)
-    assert more.bytes == moved + 4 * 8 * (8 + 19) + 4 * 8 * 4 * 2 * 3
+    more = cost(q, first, last, p, r)
+    assert more.bytes == moved + 4 * 8 * (8 + 19)
     assert more.flops == 3 * 2 * 8 * 2 * (2 + 2 + 5)

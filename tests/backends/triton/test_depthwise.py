@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
-
 import pytest
 import torch
 from torch import Tensor
@@ -15,14 +12,18 @@ from asrc.backends.triton.kernels import depthwise as file
 from asrc.backends.triton.kernels.depthwise import (
     BARE,
     Around,
+    Ring,
+    Taps,
     cost,
     depthwise,
     depthwise_step,
     of_norm,
     reference,
+    reference_step,
     step_cost,
 )
-from asrc.backends.triton.tuning import TUNER, Config
+from asrc.backends.triton.kernels.rings import Moment, keep
+from asrc.backends.triton.tuning import TUNER
 from asrc.tests.backends.triton.guard import Guards, close, random
 
 WINDOWS = [
@@ -147,10 +148,8 @@ def test_nothing_of_nothing() -> None:
     weight = random(3, 2)
     assert depthwise(random(0, 5, 3), weight, None, (1, 0, 1, 1)).shape == (0, 5, 3)
     assert depthwise(random(2, 1, 3), weight, None, (1, 0, 1, 2)).shape == (2, 0, 3)
-    state, slots = random(4, 1, 3), torch.tensor([1, 2])
-    before = state.clone()
-    assert depthwise_step(random(2, 0, 3), state, slots, weight).shape == (2, 0, 3)
-    assert torch.equal(state, before)
+    ring = Ring(random(2, 1, 3), Moment(torch.tensor([1, 2]), 1, 0))
+    assert depthwise_step(random(2, 0, 3), ring, weight, Taps(0, 0)).shape == (2, 0, 3)
 
 
 # --- streams ---
@@ -165,28 +164,31 @@ def stream(
     dtype: torch.dtype = torch.float32,
     spare: int = 0,
 ) -> None:
-    """Two streams in slots 3 and 1 of 5: the same numbers as offline, and no other slot moves."""
+    """Two streams of three: the same numbers as offline, and the one that stands still stays."""
     guards, channels, frames, past = Guards(), 5, sum(chunks), (taps - 1) * by
     x = random(2, frames, channels * (1 + around.glu)).to(dtype)
     weight, bias = guards.put(random(channels, taps, seed=1)), guards.put(random(channels, seed=2))
-    state = guards.room(5, past + spare, channels, dtype=dtype)
-    slots, held, found = guards.put(torch.tensor([3, 1])), guarded(guards, around), []
-    state[slots] = 0
+    held = guards.room(3, past + spare, channels, dtype=dtype)  # as an earlier stream left it
+    moving, norm, found, at = torch.tensor([True, False, True]), guarded(guards, around), [], 0
     for piece in x.split(chunks, 1):
-        y = guards.room(2, piece.shape[1] // stride, channels, dtype=dtype)
-        step = depthwise_step(guards.put(piece), state, slots, weight, bias, by, stride, held, y)
-        found.append(step)
+        made, new = piece.shape[1] // stride, guards.put(piece[[0, 0, 1]])
+        ring = Ring(held, Moment(torch.tensor([at, 0, at]), 1, 0))
+        window = Taps(spare + stride - 1, made, by, stride)
+        y = guards.room(3, made, channels, dtype=dtype)
+        found.append(depthwise_step(new, ring, weight, window, bias, norm, out=y)[::2])
+        keep(held, new, ring.now, moving, gated=around.glu)
+        at += piece.shape[1]
     close(torch.cat(found, 1), depthwise(x, weight, bias, (taps - 1, 0, by, stride), around), 1e-6)
-    assert state[[0, 2, 4]].isnan().all()
+    assert held[1].isnan().all()
     newest = functional.glu(x.float(), -1).to(dtype) if around.glu else x
-    padded = functional.pad(newest, (0, 0, past + spare, 0))[:, frames:]
-    torch.testing.assert_close(state[slots], padded)
+    for frame in range(max(0, frames - past - spare), frames):
+        torch.testing.assert_close(held[::2, frame % (past + spare)], newest[:, frame])
     guards.check()
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, 5, 10])
 def test_streams_in_chunks(chunk: int) -> None:
-    """Fewer frames than the state has, as many, and more."""
+    """Fewer frames than the ring has, as many, and more."""
     many, rest = divmod(10, chunk)
     stream([chunk] * many + [rest] * (rest > 0), 4, around=whole(5))
 
@@ -195,7 +197,7 @@ def test_streams_of_a_filter_alone() -> None:
     stream([1, 2, 5], 3)
 
 
-@pytest.mark.parametrize(("taps", "by", "stride"), [(3, 2, 1), (3, 1, 2), (5, 2, 3), (1, 1, 2)])
+@pytest.mark.parametrize(("taps", "by", "stride"), [(3, 2, 1), (3, 1, 2), (5, 2, 3), (2, 1, 2)])
 @pytest.mark.parametrize("chunks", [[6, 6], [12]])
 def test_streams_at_another_pace(taps: int, by: int, stride: int, chunks: list[int]) -> None:
     stream(chunks, taps, by, stride, whole(5))
@@ -205,24 +207,54 @@ def test_streams_of_uneven_chunks() -> None:
     stream([1, 5, 18, 2], 9, around=whole(5))
 
 
-def test_streams_with_a_longer_state() -> None:
+def test_streams_with_a_longer_ring() -> None:
     """More is kept than the filter reads."""
     stream([4, 1, 9], 3, spare=2)
 
 
 def test_streams_in_half_precision() -> None:
-    """A state in half has the very numbers that whole utterances are filtered with."""
+    """A ring in half has the very numbers that whole utterances are filtered with."""
     stream([3, 1, 9], 4, around=whole(5), dtype=torch.float16)
 
 
-def test_state_in_a_wider_tensor() -> None:
+@pytest.mark.parametrize("ages", [(0, 3), (2**33, 1)])
+@pytest.mark.parametrize(
+    ("capacity", "new", "taps"), [(9, 4, Taps(2, 5)), (3, 10, Taps(1, 2, 2, 3))]
+)
+def test_a_step_is_its_reference(
+    ages: tuple[int, int], capacity: int, new: int, taps: Taps
+) -> None:
+    """Frames may be absent; a window may begin anywhere, with frames ahead of its outputs too."""
+    guards = Guards()
+    x, weight = guards.put(random(2, new, 12)), guards.put(random(6, 5, seed=1))
+    ring = Ring(guards.put(random(2, capacity, 6, seed=2)), Moment(torch.tensor(ages), 3, -2))
+    there, around = random(2, capacity + new, seed=3) > -1, guarded(guards, whole(6))
+    assert taps.first + 4 * taps.by + (taps.made - 1) * taps.stride < capacity + new
+    for mask in (None, guards.put(there), there[:1]):
+        found = depthwise_step(x, ring, weight, taps, None, around, mask)
+        close(found, reference_step(x, ring, weight, taps, None, around, mask))
+    guards.check()
+
+
+def test_a_step_over_features_of_many_axes() -> None:
+    x, weight, bias = random(2, 4, 3, 5), random(3, 5, 2, seed=1), random(3, 5, seed=2)
+    ring = Ring(random(2, 6, 3, 5, seed=3), Moment(torch.tensor([2, 1]), 4, 0))
+    flat = Ring(ring.frames.flatten(2), ring.now)
+    found = depthwise_step(x, ring, weight, Taps(5, 4), bias)
+    wanted = reference_step(x.flatten(2), flat, weight.flatten(0, 1), Taps(5, 4), bias.flatten())
+    close(found.flatten(2), wanted)
+
+
+def test_rings_in_a_wider_tensor() -> None:
     """One of the layers of a session."""
-    layers, slots = torch.zeros(3, 2, 4, 5), torch.tensor([2, 0], dtype=torch.int32)
-    x, weight = random(2, 9, 5), random(5, 5, seed=1)
-    found = [depthwise_step(piece, layers[:, 1], slots, weight) for piece in x.split(3, 1)]
+    layers, weight = torch.zeros(2, 3, 4, 5), random(5, 5, seed=1)
+    x, found = random(2, 9, 5), []
+    for step, piece in enumerate(x.split(3, 1)):
+        ring = Ring(layers[:, 1], Moment(torch.tensor([step, step]), 3, 0))
+        found.append(depthwise_step(piece, ring, weight, Taps(0, 3)))
+        keep(layers[:, 1], piece, ring.now)
     close(torch.cat(found, 1), reference(x, weight, None, (4, 0, 1, 1)))
     assert not layers[:, 0].any()
-    assert torch.equal(layers[[2, 0], 1], x[:, -4:])
 
 
 # --- tiles and cost ---
@@ -235,21 +267,11 @@ def test_every_tile(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     stream([5, 2], 4, around=whole(5))
 
 
-def test_a_measurement_moves_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(*given: object) -> Config:
-        run = cast("Callable[[Config], object]", given[4])
-        for candidate in file._TILES[:2]:
-            run(candidate)
-        return file._TILES[0]
-
-    monkeypatch.setattr(type(TUNER), "best", measured)
-    stream([3, 4], 4)
-
-
 def test_cost() -> None:
     """Every frame and the filters once; in a stream also the state, which is read and written."""
     weight = random(8, 5)
     assert cost(2, 10, weight, (4, 0, 1, 2), True).bytes == 4 * (8 * 5 + 2 * 8 * (20 + 5))
     assert cost(2, 10, weight, (4, 0, 1, 2)).flops == 2 * 2 * 5 * 8 * 5
-    more = step_cost(2, 10, weight, 2).bytes - cost(2, 10, weight, (4, 0, 2, 1)).bytes
-    assert more == 2 * 2 * 8 * 8 * 4
+    ring, x = random(2, 8, 8), random(2, 10, 16)
+    assert step_cost(ring, x, weight, Taps(0, 10)).bytes == 4 * (128 + 320 + 40 + 160)
+    assert step_cost(ring, x, weight, Taps(0, 10)).flops == 2 * 160 * 5

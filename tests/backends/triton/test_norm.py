@@ -23,6 +23,19 @@ def test_norms(width: int, centred: bool, residual: bool) -> None:
     guards.check()
 
 
+@pytest.mark.parametrize("activation", ["relu", "swish", "gelu"])
+def test_an_activation_after(activation: str) -> None:
+    """The sum stays without it."""
+    guards = Guards()
+    x, weight, bias = (guards.put(random(*n, seed=4)) for n in ((5, 33), (33,), (33,)))
+    more = guards.put(random(5, 33, seed=3))
+    for given in ((x, weight, bias, 1e-5, more, 2.0), (x, weight, None, 1e-5)):
+        found = layer_norm(*given, activation=activation)
+        for one, other in zip(found, reference(*given, activation=activation), strict=True):
+            close(one, other, 1e-5)
+    guards.check()
+
+
 def test_a_residual_may_be_one_row_for_all() -> None:
     x, more, one = random(4, 7), random(7, seed=1), torch.ones(7)
     close(layer_norm(x, one, one, 1e-5, more)[0], reference(x, one, one, 1e-5, more)[0])
