@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,7 +22,9 @@ from ..backends.torch.lowered import Lowered
 from ..backends.torch.session import Session
 from ..backends.torch.streams import Block
 from .decode.protocol import Heads, State
-from .places import Make, Runs
+from .places import Make, Runs, at
+
+HERE: Make = partial(at, "asrc")
 
 
 class Rows:
@@ -49,7 +52,7 @@ class IntegerTransducer:
     """Predictor and joint, for `runtime.decode`; frames and labels are codes."""
 
     def __init__(
-        self, predictor: Steady, joint: Steady, row: str, table: Array, make: Make
+        self, predictor: Steady, joint: Steady, row: str, table: Array, make: Make = HERE
     ) -> None:
         self.predictor, self.heads = Rows(predictor.program, make), Rows(joint.program, make)
         self.row, self.table = row, table
@@ -96,7 +99,7 @@ class IntegerSteps:
     """Audio in, codes of encoder frames out: the features' session, then the encoder's program."""
 
     def __init__(
-        self, front: Lowered, encoder: Steady, features: str, pace: Pace, make: Make
+        self, front: Lowered, encoder: Steady, features: str, pace: Pace, make: Make = HERE
     ) -> None:
         self.front, self.encoder, self.features, self.pace = front, encoder, features, pace
         self.session = Session(front)
