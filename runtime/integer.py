@@ -6,15 +6,16 @@ and decodes what the joint's logits say. Everything between is integers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..backends.nna.executor import Executor
 from ..backends.nna.lower import Lowered as Steady
 from ..backends.nna.program import Array, Program, real
 from ..backends.nna.transducer import codes_of
@@ -22,40 +23,21 @@ from ..backends.torch.lowered import Lowered
 from ..backends.torch.session import Session
 from ..backends.torch.streams import Block
 from .decode.protocol import Heads, State
-from .places import Make, Runs, at
+from .places import Runs
 
-HERE: Make = partial(at, "asrc")
-
-
-class Rows:
-    """A program without a past of its own: rows come with their states, any number at once."""
-
-    def __init__(self, program: Program, make: Make) -> None:
-        self.program, self.make = program, make
-        self._runs: dict[int, Runs] = {}
-
-    def step(
-        self, inputs: Mapping[str, Array], states: Mapping[str, Array] | None = None
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Outputs and the states after it, a row each."""
-        rows = len(next(iter(inputs.values())))
-        if rows not in self._runs:
-            self._runs[rows] = self.make(self.program, rows=rows)
-        run = self._runs[rows]
-        if states is not None:
-            run.states = dict(states)
-        made = run.step(inputs)
-        return made, run.states
+Make: TypeAlias = Callable[[Program], Runs]
 
 
 class IntegerTransducer:
-    """Predictor and joint, for `runtime.decode`; frames and labels are codes."""
+    """Predictor and joint, for `runtime.decode`; frames and labels are codes. `make` has a program
+    run, its states at rest, of any number of rows at once."""
 
     def __init__(
-        self, predictor: Steady, joint: Steady, row: str, table: Array, make: Make = HERE
+        self, predictor: Steady, joint: Steady, row: str, table: Array, make: Make = Executor
     ) -> None:
-        self.predictor, self.heads = Rows(predictor.program, make), Rows(joint.program, make)
+        self.predictor, self.heads = make(predictor.program), make(joint.program)
         self.row, self.table = row, table
+        self._begin = predictor.program.at_rest
         self._made = predictor.program.outputs[0]
         self._frame, self._label = joint.program.inputs
         self._logits = joint.program.tensors[joint.program.outputs[0]]
@@ -64,21 +46,20 @@ class IntegerTransducer:
         """Log-probabilities of N pairs of frames and predictor outputs."""
         (given,) = frames.values()
         rows = {self._frame: _as_rows(given.numpy()), self._label: _as_rows(labels.numpy())}
-        made, _ = self.heads.step(rows)
-        logits = real(made[self._logits.name], self._logits)
+        logits = real(self.heads.step(rows)[self._logits.name], self._logits)
         return torch.from_numpy(logits.reshape(len(given), -1)).log_softmax(-1)
 
     def predictor_start(self, batch: int) -> tuple[Tensor, State]:
-        rest = self.predictor.program.widened(batch).at_rest()
+        rest = self._begin(batch)
         state = {name: torch.from_numpy(codes) for name, codes in rest.items()}
         return self.predictor_step(torch.zeros(batch, dtype=torch.int64), state)
 
     def predictor_step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         rows = {self.row: _as_rows(self.table[tokens.numpy()])}
-        before = {name: codes.numpy() for name, codes in state.items()}
-        made, after = self.predictor.step(rows, before)
-        found = torch.from_numpy(made[self._made].reshape(len(tokens), -1))
-        return found, {name: torch.from_numpy(codes) for name, codes in after.items()}
+        self.predictor.states = {name: codes.numpy() for name, codes in state.items()}
+        made = self.predictor.step(rows)[self._made].reshape(len(tokens), -1)
+        after = self.predictor.states
+        return torch.from_numpy(made), {n: torch.from_numpy(codes) for n, codes in after.items()}
 
 
 def _as_rows(codes: Array) -> Array:
@@ -99,7 +80,7 @@ class IntegerSteps:
     """Audio in, codes of encoder frames out: the features' session, then the encoder's program."""
 
     def __init__(
-        self, front: Lowered, encoder: Steady, features: str, pace: Pace, make: Make = HERE
+        self, front: Lowered, encoder: Steady, features: str, pace: Pace, make: Make = Executor
     ) -> None:
         self.front, self.encoder, self.features, self.pace = front, encoder, features, pace
         self.session = Session(front)

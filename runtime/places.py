@@ -23,26 +23,17 @@ class Runs(Steps, Protocol):
     def reset(self) -> None: ...
 
 
-class Make(Protocol):
-    """Has a program run, its states at rest; so many rows of it at once, each by itself."""
-
-    def __call__(self, program: Program, *, rows: int = 1) -> Runs: ...
-
-
-def at(place: str, program: Program, file: bytes | None = None, *, rows: int = 1) -> Runs:
+def at(place: str, program: Program, file: bytes | None = None) -> Runs:
     """A program, its states at rest; `file` is its `.tflite`, written anew if not given.
 
-    With `rows`, the first axis of what goes in and comes out is as long. Raises AsrcError E1206
-    where triton is missing or there is nothing to run it on, ValueError for other than PLACES and
-    for rows on LiteRT, whose file has one.
+    Raises AsrcError E1206 where triton is missing or there is nothing to run it on, ValueError for
+    other than PLACES.
     """
     if place == "asrc":
-        return Executor(program.widened(rows))
+        return Executor(program)
     if place == "litert":
         from ..backends.nna.litert import LiteRt
 
-        if rows != 1:
-            raise ValueError("a .tflite file is of one row")
         return LiteRt(program, file)
     if place != "triton":
         raise ValueError(f"no place to run: {place}")
@@ -50,7 +41,7 @@ def at(place: str, program: Program, file: bytes | None = None, *, rows: int = 1
         from ..backends.triton.exact_stream import ExactStream
     except ModuleNotFoundError as error:
         raise no_triton(error) from None
-    return ExactStream(program, kernel_device(), rows)
+    return ExactStream(program, kernel_device())
 
 
 def no_triton(error: ModuleNotFoundError) -> AsrcError:

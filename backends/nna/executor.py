@@ -42,7 +42,10 @@ class Executor:
         self.states = self.program.at_rest()
 
     def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs of one step, by name; states go on. Raises ValueError for what does not fit."""
+        """Outputs of one step, by name; states go on. Raises ValueError for what does not fit.
+
+        Inputs may have any number of rows, the states before it as many: each is by itself.
+        """
         values = {**self._constants, **self.states, **self._checked(inputs)}
         for op, run in zip(self.program.ops, self._kernels, strict=True):
             values[op.output] = run([values[name] for name in op.inputs])
@@ -58,8 +61,10 @@ class Executor:
         wanted = {n for n in self.program.inputs if n not in self.program.states}
         if inputs.keys() != wanted:
             raise ValueError(f"inputs are {sorted(wanted)}, not {sorted(inputs)}")
-        for name, codes in inputs.items():
+        rows = max((len(codes) for codes in (*inputs.values(), *self.states.values())), default=1)
+        for name, codes in (*inputs.items(), *self.states.items()):
             tensor = self.program.tensors[name]
-            if (codes.shape, codes.dtype) != (tensor.shape, np.dtype(tensor.dtype)):
-                raise ValueError(f"`{name}` is {tensor.dtype} {list(tensor.shape)}")
+            shape = (rows, *tensor.shape[1:])
+            if (codes.shape, codes.dtype) != (shape, np.dtype(tensor.dtype)):
+                raise ValueError(f"`{name}` is {tensor.dtype} {list(shape)}")
         return inputs

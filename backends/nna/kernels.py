@@ -45,9 +45,9 @@ class Site:
 
 
 def kernel(site: Site) -> Kernel:
-    """An operator, ready to run: its output has the output's shape."""
+    """An operator, ready to run: its output has the output's shape, but for the rows."""
     run, shape = KERNELS[site.kind](site), site.output.shape
-    return lambda codes: run(codes).reshape(shape)
+    return lambda codes: run(codes).reshape(-1, *shape[1:])
 
 
 # --- accumulators ---

@@ -7,7 +7,7 @@ integers are follows from the scales of its tensors, by the recipes of `recipes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767), "int32": (-(1 << 31), (
 class Tensor:
     """Integers of a fixed shape that stand for `scale * (code - zero)`.
 
-    shape   the first axis of an activation is the batch: 1, but where a program is `widened`
+    shape   the first axis of an activation is the batch, always 1
     scale   float32, as it is stored; of weights one for each output channel
     axis    of the output channels, where these have scales of their own
     data    the codes of a constant
@@ -85,20 +85,10 @@ class Program:
         if missing := {*self.outputs, *self.states.values()} - known:
             raise ValueError(f"nothing makes {sorted(missing)}")
 
-    def widened(self, rows: int) -> Program:
-        """The same of so many rows at once, each by itself. For the executor: a device has one."""
-        if rows == 1:
-            return self
-        wide = {
-            name: replace(t, shape=(rows, *t.shape[1:])) if t.data is None else t
-            for name, t in self.tensors.items()
-        }
-        return replace(self, tensors=wide)
-
-    def at_rest(self) -> dict[str, Array]:
-        """States that stand for zero."""
+    def at_rest(self, rows: int = 1) -> dict[str, Array]:
+        """States that stand for zero, of so many rows."""
         tensors = (self.tensors[name] for name in self.states)
-        return {t.name: np.full(t.shape, t.zero, t.dtype) for t in tensors}
+        return {t.name: np.full((rows, *t.shape[1:]), t.zero, t.dtype) for t in tensors}
 
     def figures(self) -> dict[str, int]:
         """Operators, bytes of weights and of state."""

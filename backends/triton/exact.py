@@ -35,7 +35,7 @@ class ExactProgram:
     def __init__(
         self, program: Program, streams: int = 1, device: torch.device | str = "cpu"
     ) -> None:
-        self.program, self.streams, self.device = program, streams, torch.device(device)
+        self.program, self.device = program, torch.device(device)
         self.values: dict[str, Tensor] = {}
         for tensor in program.tensors.values():
             if tensor.data is None and tensor.shape[:1] != (1,):
@@ -46,8 +46,13 @@ class ExactProgram:
             for t in program.tensors.values()
             if t.data is not None
         }
-        rest = {name: _tensor(codes, self.device) for name, codes in program.at_rest().items()}
-        self.states = {name: whole(codes, streams).clone() for name, codes in rest.items()}
+        self.resize(streams)
+
+    def resize(self, streams: int) -> None:
+        """So many streams, their states standing for zero."""
+        rest = self.program.at_rest(streams)
+        self.streams = streams
+        self.states = {name: _tensor(codes, self.device) for name, codes in rest.items()}
 
     def reset(self, slots: Sequence[int] | None = None) -> None:
         """States of these streams, or of all, stand for zero again."""
