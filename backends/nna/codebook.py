@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .coding import GRID, held_to, on_grid
+from .cells import GRID, edges, middles, nearest, on_grid
+from .coding import held_to
 from .program import Array
 
 _ROUNDS = 1000
@@ -64,9 +65,9 @@ def _with_codebook(rows: Array, count: int, coded: float | None) -> tuple[Array,
         power = np.square(codes).sum(1)
         best = (rows * codes).sum(1) / np.maximum(power, 1e-12)
         scales = np.where((power > 0) & (best > 0), best, scales)
-    return scales, book if coded is None else _values(
-        (rows / scales[:, None]).ravel(), count, coded
-    )
+    if coded is not None:
+        book = _values((rows / scales[:, None]).ravel(), count, coded)
+    return scales, book
 
 
 def _values(values: Array, count: int, coded: float | None) -> Array:
@@ -81,17 +82,11 @@ def lloyd_max(values: Array, count: int) -> Array:
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
     book = np.unique(np.quantile(ordered, (np.arange(count) + 0.5) / count))
     for _ in range(_ROUNDS):
-        ends = np.searchsorted(ordered, (book[1:] + book[:-1]) / 2, side="right")
-        edges = np.concatenate([[0], ends, [len(ordered)]])
-        sizes = np.diff(edges)
-        means = np.diff(sums[edges]) / np.maximum(sizes, 1)
+        cells = edges(ordered, middles(book))
+        sizes = np.diff(cells)
+        means = np.diff(sums[cells]) / np.maximum(sizes, 1)
         moved = np.where(sizes > 0, means, book)
         if np.allclose(moved, book, rtol=0, atol=1e-6):
             break
         book = moved
     return book
-
-
-def nearest(book: Array, values: Array) -> Array:
-    """The value of a sorted codebook that is nearest to each."""
-    return book[np.searchsorted((book[1:] + book[:-1]) / 2, values)]

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .cells import edges, middles, on_grid
 from .program import Array
-
-GRID = 127
-"""The largest code; -128 is not used."""
 
 _LOW_BITS = range(6)
 _ROUNDS = 200
@@ -64,33 +62,22 @@ def held_to(values: Array, book: Array, limit: float) -> Array:
 
 def bits_of(ordered: Array, book: Array) -> float:
     """Of sorted values, each coded as the nearest of a sorted codebook."""
-    return coded_bits(np.diff(_edges(ordered, (book[1:] + book[:-1]) / 2)))
-
-
-def on_grid(book: Array) -> Array:
-    """The nearest values of int8, each once."""
-    return np.unique(np.clip(np.rint(book), -GRID, GRID))
+    return coded_bits(np.diff(edges(ordered, middles(book))))
 
 
 def _priced(ordered: Array, book: Array, price: float) -> Array:
     """Centroids of cells in which squared error and `price` times the bits of a cell's index, as
     ideal codes have them, are least; an empty cell is none."""
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
-    edges = _edges(ordered, (book[1:] + book[:-1]) / 2)
+    cells = edges(ordered, middles(book))
     for _ in range(_ROUNDS):
-        sizes = np.diff(edges)
+        sizes = np.diff(cells)
         live = sizes > 0
-        book = np.diff(sums[edges])[live] / sizes[live]
+        book = np.diff(sums[cells])[live] / sizes[live]
         bits = -np.log2(sizes[live] / len(ordered))
-        middles = (book[1:] + book[:-1]) / 2 + price * np.diff(bits) / (2 * np.diff(book))
-        moved = _edges(ordered, np.maximum.accumulate(middles))
-        if np.array_equal(moved, edges):
+        bounds = middles(book) + price * np.diff(bits) / (2 * np.diff(book))
+        moved = edges(ordered, np.maximum.accumulate(bounds))
+        if np.array_equal(moved, cells):
             break
-        edges = moved
+        cells = moved
     return book
-
-
-def _edges(ordered: Array, bounds: Array) -> Array:
-    """Where the cells between bounds begin among sorted values, and the end."""
-    ends = np.searchsorted(ordered, bounds, side="right")
-    return np.concatenate([[0], ends, [len(ordered)]])

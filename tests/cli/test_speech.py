@@ -159,6 +159,25 @@ def test_how_much_the_sentences_count(trained: Path) -> None:
     assert Search(None, None, None, None).beam == 1
 
 
+def test_codebooks_for_a_coded_stream(trained: Path) -> None:
+    """`--coded` makes the weights' indices shorter, as `asrc size` counts them."""
+    best, manifest, bytes_of = str(trained / "out/best"), str(trained / "data/all.jsonl"), []
+    options = ("--target", "nna", "--calibrate", manifest, "--utterances", "4", "--weights", "4")
+    for more in ([], ["--coded", "2.5"]):
+        out = trained / "coded.asrc"
+        done = asrc("compile", best, *options, *more, "--out", str(out))
+        assert done.exit_code == 0, done.output
+        programs = json.loads(asrc("size", str(out), "--json").stdout)["programs"]
+        bytes_of.append(sum(size["coded"] for size in programs.values()))
+        weights = sum(size["weights"] for size in programs.values())
+    assert bytes_of[1] <= 2.5 * weights / 8 + 64 < bytes_of[0]
+    for wrong in ("1", "5", "nan"):
+        done = asrc("compile", best, *options, "--coded", wrong, "--out", str(out))
+        assert (done.exit_code, "--coded" in done.output) == (2, True)
+    triton = ("compile", best, "--target", "triton", "--weights", "4", "--coded", "3")
+    assert asrc(*triton, "--out", str(out)).exit_code == 2
+
+
 def test_compiled_for_an_accelerator(trained: Path) -> None:
     best, manifest = str(trained / "out/best"), str(trained / "data/all.jsonl")
     out = trained / "tiny.asrc"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...nna.coding import GRID
+from ...nna.cells import GRID
 from ...nna.fixed import Rescale
 from ...nna.formats import Code
 from ...nna.program import LIMITS

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asrc.backends.nna.codebook import fitted, lloyd_max, nearest, on_grid, snapped
+from asrc.backends.nna.cells import nearest, on_grid
+from asrc.backends.nna.codebook import fitted, lloyd_max, snapped
 
 
 def coded(weight: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
