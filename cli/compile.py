@@ -61,13 +61,8 @@ def command(
     With --exact, the file holds the integer programs that `nna` has, and every code of them is
     the same on the GPU.
     """
-    if exact and target != "triton":
-        raise click.UsageError("--exact is for --target triton; the integers of nna are exact")
-    if coded is not None and not 1 < coded <= (bits or 8) < 8:
-        raise click.UsageError("--coded is more than 1 and at most --weights, 2 to 7 bits then")
+    _check(target, bits, coded, exact)
     if target == "triton" and not exact:
-        if coded is not None:
-            raise click.UsageError("--coded is for integer programs: their weights are coded")
         _for_triton(model, bits, out)
         return
     bits = 8 if bits is None else bits
@@ -95,6 +90,16 @@ def command(
     if found.estimates:
         _show_estimates(found.estimates)
     show_text(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def _check(target: str, bits: int | None, coded: float | None, exact: bool) -> None:
+    """Raises UsageError for options that do not go together."""
+    if exact and target != "triton":
+        raise click.UsageError("--exact is for --target triton; the integers of nna are exact")
+    if coded is not None and not 1 < coded <= (bits or 8) < 8:
+        raise click.UsageError("--coded is more than 1 and at most --weights, 2 to 7 bits then")
+    if coded is not None and target == "triton" and not exact:
+        raise click.UsageError("--coded is for integer programs: their weights are coded")
 
 
 def _for_triton(model: Path, bits: int | None, out: Path) -> None:
