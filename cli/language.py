@@ -56,7 +56,7 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--beam", type=click.IntRange(1, 64), help="Hypotheses; 16 with --sentences.")
     @click.option("--sentences", type=PATH, help="Hear only the words of these lines.")
-    @click.option("--weight", type=WEIGHT, callback=_number, help="Of pairs of their words.")
+    @click.option("--weight", type=WEIGHT, callback=_number, help="Of how they follow each other.")
     @click.option("--bonus", type=BONUS, callback=_number, help="Of each of their labels, nats.")
     @wraps(command)
     def with_search(

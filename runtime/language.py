@@ -1,4 +1,4 @@
-"""A closed language from a text file: a sentence a line, of the words that may be heard."""
+"""A closed language from a text file: a sentence a line, as often as it is likely."""
 
 from __future__ import annotations
 

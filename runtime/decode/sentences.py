@@ -1,14 +1,13 @@
-"""A closed language: beam search spells only words of given sentences, likely pairs first.
+"""A closed language: beam search spells only words of given sentences, likely ones first.
 
 Words are a tree of labels (a lexicon prefix tree; Ney et al., 1992). A word earns the logarithm of
-how much likelier it is behind the word before it than any word is, and earns it as soon as
+how much likelier it is behind the two words before it than any word is, and earns it as soon as
 possible: each label earns for the best word that it leads to (language model look-ahead; Ortmanns
 et al., 1996).
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite, log
@@ -16,6 +15,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from .ngrams import Ngrams
 
 Word = tuple[int, ...]
 Spelled = Sequence[Sequence[int]]
@@ -29,10 +30,17 @@ _REMEMBERED = 20_000
 """States whose scores are kept."""
 
 
-class Place(NamedTuple):
-    """Where a label sequence is: behind a word, or none, at a node of the next one."""
+_ORDER = 3
+"""Words that are counted together."""
 
-    before: Word | None = None
+Context = tuple[Word | None, ...]
+"""The last words, None being the beginning of the sentence."""
+
+
+class Place(NamedTuple):
+    """Where a label sequence is: behind some words, at a node of the next one."""
+
+    before: Context
     node: int = _ROOT
 
 
@@ -46,10 +54,10 @@ class _Node:
 class ClosedLanguage:
     """A `Scorer` that forbids what is no word of the sentences.
 
-    The probability of a word is, for `pairs` of it, how often it follows the word before in the
-    sentences (or begins them), and for the rest that of any of V words. Its logarithm less that of
-    1/V, which would be but a price on every word, is what it earns, `weight` times. Every label
-    earns `bonus` (nats) besides: paths of many labels have many chances to be left by a beam.
+    A word earns `weight` times the logarithm of its probability behind the two words before it,
+    as the sentences have them (see `ngrams.py`), less that of 1/V, which would be but a price on
+    every word; V counts the words and the end of a sentence, which earns in the same way. Every
+    label earns `bonus` (nats) besides: paths of many labels have many chances to be left by a beam.
 
     separator: the label between words, where there is one. Without one, a label that goes on with
     a word is not taken for the beginning of another. labels: the size of the vocabulary.
@@ -63,36 +71,37 @@ class ClosedLanguage:
         *,
         separator: int | None = None,
         weight: float = 0.5,
-        pairs: float = 0.5,
         bonus: float = 0.0,
     ) -> None:
-        if not (weight >= 0 and 0 <= pairs < 1 and isfinite(bonus)):
-            raise ValueError("weight is at least 0, pairs within 0 to 1 and not 1, bonus finite")
+        if not (weight >= 0 and isfinite(bonus)):
+            raise ValueError("weight is at least 0, bonus finite")
         self.labels, self.separator = labels, separator
-        self.weight, self.pairs, self.bonus = weight, pairs, bonus
-        self._follow: dict[Word | None, Counter[Word]] = defaultdict(Counter)
+        self.weight, self.bonus = weight, bonus
+        every = [[tuple(word) for word in sentence if len(word)] for sentence in sentences]
+        self._ngrams = Ngrams([words for words in every if words], _ORDER)
         self._nodes = [_Node()]
         self._ends: dict[Word, int] = {}
-        for sentence in sentences:
-            self._learn([tuple(word) for word in sentence if len(word)])
+        for word in dict.fromkeys(word for words in every for word in words):
+            self._ends[word] = self._grown(word)
         if not self._ends:
             raise ValueError("a closed language has at least one word")
         if wrong := {k for word in self._ends for k in word if not 0 <= k < labels}:
             raise ValueError(f"words with labels outside 0..{labels - 1}: {sorted(wrong)}")
-        self._best: dict[Word | None, list[float]] = {}
+        self._best: dict[Context, list[float]] = {}
         self._rows: dict[Place, Tensor] = {}
 
     def start(self) -> Place:
-        return Place()
+        return Place(self._ngrams.start)
 
     def step(self, state: Place, label: int) -> Place:
         """The place behind a label that `scores` allows."""
         node = self._nodes[state.node]
         if label in node.children:
             return Place(state.before, node.children[label])
+        before = self._behind(state)
         if label == self.separator:
-            return Place(node.word)
-        return Place(node.word, self._nodes[_ROOT].children[label])
+            return Place(before)
+        return Place(before, self._nodes[_ROOT].children[label])
 
     def scores(self, states: list[Place]) -> Tensor:
         """`[N, labels]`: minus infinity for what leads to no word."""
@@ -104,19 +113,20 @@ class ClosedLanguage:
         return torch.stack([self._rows[state] for state in states])
 
     def final(self, state: Place) -> float:
-        """The rest of what the last word earns; an unfinished word loses much."""
-        if state == Place():
+        """The rest of what the last word earns, and the end; an unfinished word loses much."""
+        if state == self.start():
             return 0.0
-        return self._rest(state) if self._nodes[state.node].word else _UNFINISHED
+        if self._nodes[state.node].word is None:
+            return _UNFINISHED
+        return self._rest(state) + self._worth(self._behind(state), None)
+
+    def _behind(self, state: Place) -> Context:
+        """The context behind the word that ends here."""
+        word = self._nodes[state.node].word
+        assert word is not None
+        return self._ngrams.then(state.before, word)
 
     # --- the words ---
-
-    def _learn(self, words: list[Word]) -> None:
-        for before, word in zip([None, *words], words, strict=False):
-            self._follow[before][word] += 1
-            if word not in self._ends:
-                self._ends[word] = self._grown(word)
-                self._nodes[self._ends[word]].word = word
 
     def _grown(self, word: Word) -> int:
         """The node at the end of a word, made where it is missing."""
@@ -126,23 +136,23 @@ class ClosedLanguage:
                 self._nodes[at].children[label] = len(self._nodes)
                 self._nodes.append(_Node(parent=at))
             at = self._nodes[at].children[label]
+        self._nodes[at].word = word
         return at
 
     # --- what they earn ---
 
-    def _worth(self, before: Word | None, word: Word) -> float:
-        """What a word earns."""
-        follow = self._follow.get(before)
-        times = follow[word] / follow.total() * len(self._ends) if follow else 1.0
-        return self.weight * log(self.pairs * times + 1 - self.pairs)
+    def _worth(self, before: Context, word: Word | None) -> float:
+        """What a word earns, or the end."""
+        times = self._ngrams.probability(before, word) * len(self._ngrams.words)
+        return self.weight * log(times)
 
-    def _earned(self, before: Word | None, node: int) -> float:
+    def _earned(self, before: Context, node: int) -> float:
         """What the best word below a node earns, which is given when the node is reached."""
         if before not in self._best:
             self._best[before] = self._best_below(before)
         return self._best[before][node] if node else 0.0
 
-    def _best_below(self, before: Word | None) -> list[float]:
+    def _best_below(self, before: Context) -> list[float]:
         best = [-inf] * len(self._nodes)
         for word, end in self._ends.items():
             best[end] = self._worth(before, word)
@@ -162,7 +172,7 @@ class ClosedLanguage:
         row = [-inf] * self.labels
         if node.word is not None and self.separator is None:
             for label, child in self._nodes[_ROOT].children.items():
-                row[label] = self._rest(state) + self._earned(node.word, child)
+                row[label] = self._rest(state) + self._earned(self._behind(state), child)
         elif node.word is not None and self.separator is not None:
             row[self.separator] = self._rest(state)
         for label, child in node.children.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -70,6 +71,17 @@ def composed(seed: int, count: int) -> Iterator[Sentence]:
     for place in range(count):
         rng = np.random.default_rng([seed, place, _COMPOSED])
         yield _apart(rng) if place % 5 < 3 else Sentence("prompt", (PROMPTS[place % len(PROMPTS)],))
+
+
+_SAMPLE = (77, 20_000, 4_000)
+"""A seed that no corpus has by default; how many of each kind."""
+
+
+def sample() -> list[str]:
+    """Texts of sentences as often as they are said, for a closed language; sorted."""
+    seed, fluent, apart = _SAMPLE
+    every = chain(sentences(seed, fluent), composed(seed, apart))
+    return sorted(sentence.text for sentence in every)
 
 
 _COMPOSED = 1

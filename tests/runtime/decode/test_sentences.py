@@ -18,6 +18,7 @@ SPACE = 4
 WORDS = st.lists(st.integers(0, 3), min_size=1, max_size=3).map(tuple)
 SENTENCES = st.lists(st.lists(WORDS, min_size=1, max_size=4), min_size=1, max_size=5)
 Sentence = list[tuple[int, ...]]
+Word = tuple[int, ...] | str | None
 
 
 def total(language: ClosedLanguage, labels: list[int]) -> float:
@@ -35,22 +36,34 @@ def spaced(words: Sentence) -> list[int]:
     return [label for word in words for label in (SPACE, *word)][1:]
 
 
+def share(sentences: list[Sentence], before: list[Word], word: Word) -> float:
+    """Of `word` behind `before`, by the recursion of Witten and Bell, counted anew each time."""
+    every = [[None, *sentence, None] for sentence in sentences]
+    places = len({word for sentence in every for word in sentence})
+    if before == ["any"]:
+        return 1 / places
+    seen = Counter(
+        sentence[at]
+        for sentence in every
+        for at in range(1, len(sentence))
+        if len(before) <= at and sentence[at - len(before) : at] == before
+    )
+    shorter = share(sentences, before[1:] if before else ["any"], word)
+    return (seen[word] + len(seen) * shorter) / (seen.total() + len(seen)) if seen else shorter
+
+
 def wanted(sentences: list[Sentence], words: Sentence) -> float:
-    """Half of log(1/2 + 1/2 times how much likelier the word is here than one of all), summed."""
-    known = {word for sentence in sentences for word in sentence}
-    pairs: Counter[tuple[tuple[int, ...] | None, tuple[int, ...]]] = Counter()
-    for sentence in sentences:
-        pairs.update(zip([None, *sentence], sentence, strict=False))
-    earned = 0.0
-    for before, word in zip([None, *words], words, strict=False):
-        seen = sum(n for (b, _), n in pairs.items() if b == before)
-        here = pairs[before, word] / seen if seen else 1 / len(known)
-        earned += 0.5 * log(0.5 * here * len(known) + 0.5)
-    return earned
+    """Half of the log of how much likelier each word is here than one of all, and the end."""
+    places = len({word for sentence in sentences for word in sentence}) + 1
+    whole = [None, *words, None]
+    return sum(
+        0.5 * log(share(sentences, whole[max(0, at - 2) : at], whole[at]) * places)
+        for at in range(1, len(whole))
+    )
 
 
 @given(sentences=SENTENCES, data=st.data())
-def test_words_earn_what_their_pairs_are_worth(
+def test_words_earn_what_three_together_are_worth(
     sentences: list[Sentence], data: st.DataObject
 ) -> None:
     known = sorted({word for sentence in sentences for word in sentence})
@@ -116,7 +129,6 @@ def test_a_wide_beam_finds_the_best_of_the_language(seed: int) -> None:
         ([[()]], {}),
         ([[(5,)]], {}),
         ([[(1,)]], {"weight": -1.0}),
-        ([[(1,)]], {"pairs": 1.0}),
         ([[(1,)]], {"bonus": inf}),
     ],
 )
