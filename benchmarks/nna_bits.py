@@ -1,10 +1,11 @@
 """Bits a weight, tensor by tensor, in the weight streams of the accelerators' own compiler.
 
-    python benchmarks/nna_bits.py model.asrc [--least 100000] [--machines ethos-u55-256 ...]
+    python benchmarks/nna_bits.py model.asrc [--least 100000] [--size] [--machines NAME ...]
 
 Vela tells the size of a whole program's stream, scales and biases left out. So each operator with
 that many weights is made a program of its own, constants as they are, and compiled. The last lines
-are the programs as they ship. The limit is the width of an index: ceil(log2(values)).
+are the programs as they ship. The limit is the width of an index: ceil(log2(values)). With `--size`
+Vela is told to prefer size to speed, as `asrc compile --optimise size` does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asrc.backends.nna.machine import Machine, machine, vela
+from asrc.backends.nna.machine import Machine, machine, smallest, vela
 from asrc.backends.nna.program import Op, Program
 from asrc.backends.nna.tflite import tflite
 from asrc.runtime.compiled import read_compiled
@@ -32,8 +33,10 @@ def main() -> None:
     parser.add_argument("artefact", type=Path)
     parser.add_argument("--least", type=int, default=100_000)
     parser.add_argument("--machines", nargs="*", default=MACHINES)
+    parser.add_argument("--size", action="store_true")
     given = parser.parse_args()
     on = [machine(name) for name in given.machines]
+    on = [smallest(each) for each in on] if given.size else on
     print("| tensor | weights | values | limit |", *(f" {m.name} |" for m in on), sep="")
     print("|---|---:|---:|---:|", "---:|" * len(on), sep="")
     programs = [each.program for each in read_compiled(given.artefact).programs.values()]

@@ -26,6 +26,9 @@ PATH = click.Path(path_type=Path)
 @click.option("--weights", "bits", type=click.IntRange(1, 8), help="Bits; nna: 8, triton: float.")
 @click.option("--coded", type=float, help="nna: of --weights, bits in the coded weight stream.")
 @click.option("--machine", multiple=True, help="An accelerator, or its `.toml` file.")
+@click.option(
+    "--optimise", type=click.Choice(["performance", "size"]), help="What --machine is compiled for."
+)
 @click.option("--exact", is_flag=True, help="triton: the integers of nna, on kernels.")
 @click.option("--out", type=PATH, required=True, help="The artefact, such as model.asrc.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
@@ -38,6 +41,7 @@ def command(
     bits: int | None,
     coded: float | None,
     machine: tuple[str, ...],
+    optimise: str | None,
     exact: bool,
     out: Path,
     threads: int,
@@ -54,7 +58,8 @@ def command(
 
     With --machine, which may be repeated, Vela compiles the programs for that accelerator as well;
     times and memory are its estimates for one step. Of a machine that is known by its rates alone,
-    such as generic-8bit, they are asrc's own.
+    such as generic-8bit, they are asrc's own. Vela minds speed, and with --optimise size memory
+    and the size of weights: an Ethos-U85 then streams weights of two to four values in fewer bits.
 
     For `triton`, values stay in float; with --weights, weights become codebooks that kernels read
     in so many bits. Which kernel makes which value is listed, and what PyTorch computes and why.
@@ -62,6 +67,8 @@ def command(
     the same on the GPU.
     """
     _check(target, bits, coded, exact)
+    if optimise and not machine:
+        raise click.UsageError("--optimise is what --machine is compiled for, and there is none")
     if target == "triton" and not exact:
         _for_triton(model, bits, out)
         return
@@ -80,7 +87,7 @@ def command(
     inputs = graph_inputs(recogniser.lowered, recogniser.vocabulary, heard)
     limit = None if coded is None else Fraction(str(coded))
     parts = compiled(recogniser, inputs, bits, "triton" if exact else "asrc", limit)
-    write_artefact(out, for_machines(parts, machine))
+    write_artefact(out, for_machines(parts, machine, optimise == "size"))
     found = read_compiled(out)
     if look().json:
         figures = {**_figures(found.programs), "estimates": _plain(found.estimates)}

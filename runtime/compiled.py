@@ -34,7 +34,7 @@ from ..backends.nna.calibrate import calibrated, missing
 from ..backends.nna.estimate import estimated
 from ..backends.nna.golden import recorded
 from ..backends.nna.lower import Lowered as Steady
-from ..backends.nna.machine import Estimate, Plain, machine, vela
+from ..backends.nna.machine import Estimate, Plain, machine, smallest, vela
 from ..backends.nna.program import Array
 from ..backends.nna.saved import packed, restored, saved
 from ..backends.nna.tflite import tflite
@@ -179,16 +179,18 @@ def _narrow(
     return Facts(noted), folded
 
 
-def for_machines(parts: Mapping[str, bytes], names: Iterable[str]) -> dict[str, bytes]:
+def for_machines(
+    parts: Mapping[str, bytes], names: Iterable[str], small: bool = False
+) -> dict[str, bytes]:
     """The parts, and programs compiled for accelerators by their own compiler, with its estimates;
-    for an accelerator that has none, our estimates.
+    for an accelerator that has none, our estimates. `small` prefers size to speed.
 
     They are `<machine>/<program>.tflite` and `estimates.json`. Raises AsrcError E0702 for a machine
     that is not known, E0704 where its compiler does not take a program or its memory is too small.
     """
     found = dict(parts)
     estimates: dict[str, dict[str, Any]] = {}
-    for on in [machine(name) for name in names]:
+    for on in [smallest(machine(name)) if small else machine(name) for name in names]:
         for name in NAMES:
             if isinstance(on.how, Plain):
                 estimate = estimated(restored(parts, name).program, on)

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
@@ -28,11 +28,17 @@ from ...compiler.nearest import did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Vela:
-    """Vela's names of the accelerator, of the system around it, of its memories."""
+    """Vela's names of the accelerator, of the system around it, of its memories, of what to make
+    small: time (`Performance`) or files and memory (`Size`)."""
 
     accelerator: str
     system: str
     memory: str
+    optimise: str = "Performance"
+
+    def __post_init__(self) -> None:
+        if self.optimise not in ("Performance", "Size"):
+            raise ValueError("Vela optimises for `Performance` or `Size`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,12 @@ def machine(name: str) -> Machine:
     raise AsrcError(diagnostic("E0702", f"there is no accelerator `{name}`", help=help))
 
 
+def smallest(on: Machine) -> Machine:
+    """The machine, its compiler told to make files and memory small before time: Ethos-U85 then
+    reads weights of up to four values in fewer than two bits, and longer."""
+    return replace(on, how=replace(on.how, optimise="Size")) if isinstance(on.how, Vela) else on
+
+
 def vela(program: bytes, on: Machine) -> tuple[bytes, Estimate]:
     """A `.tflite` file compiled for a machine, and the estimates.
 
@@ -156,6 +168,7 @@ def _run(source: Path, on: Machine, how: Vela) -> str:
         "--accelerator-config": how.accelerator,
         "--system-config": how.system,
         "--memory-mode": how.memory,
+        "--optimise": how.optimise,
         "--config": "Arm/vela.ini",
         "--output-dir": str(source.parent),
     }

@@ -174,6 +174,8 @@ def test_codebooks_for_a_coded_stream(trained: Path) -> None:
     for wrong in ("1", "5", "nan"):
         done = asrc("compile", best, *options, "--coded", wrong, "--out", str(out))
         assert (done.exit_code, "--coded" in done.output) == (2, True)
+    nowhere = asrc("compile", best, *options, "--optimise", "size", "--out", str(out))
+    assert (nowhere.exit_code, "--machine" in nowhere.output) == (2, True)
     triton = ("compile", best, "--target", "triton", "--weights", "4", "--coded", "3")
     assert asrc(*triton, "--out", str(out)).exit_code == 2
 
