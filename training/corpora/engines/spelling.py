@@ -28,15 +28,6 @@ ESPEAK = {
 }
 """espeak-ng takes phonemes of its own in double brackets."""
 
-PICO = {
-    "Z": "zee",
-    "backtick": "back tick",
-    "lima": "leema",
-    "tilde": "tilda",
-    "xray": "ex ray",
-}
-"""What SVOX Pico says wrongly, or says in two ways."""
-
 MISAKI = dict(
     zip(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
