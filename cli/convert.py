@@ -9,7 +9,7 @@ import click
 from .terminal import common, look, show_json, show_text
 
 PATH = click.Path(path_type=Path)
-PRECISIONS = ("float32", "float16", "bfloat16")
+PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 
 
 @click.command("convert")
@@ -20,8 +20,9 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 def command(model: Path, out: Path, precision: str) -> None:
     """Store a trained model's weights in another precision; it still computes in float32.
 
-    MODEL is a folder that `asrc train` made. Half precision is half the size; `asrc eval` says
-    what the rounding costs, which is usually nothing.
+    MODEL is a folder that `asrc train` made. Half precision is half the size, int8 a quarter: its
+    matrices are codes with a step for each row. `asrc eval` says what the rounding costs, which is
+    usually nothing.
     """
     import torch
 

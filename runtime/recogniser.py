@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..backends.torch.lowered import Lowered
+from ..backends.torch.narrow import narrowed
 from ..backends.torch.session import Session
 from ..backends.torch.weights import load_weights, read_tensors, write_tensors
 from ..compiler.diagnostics import AsrcError, diagnostic
@@ -87,7 +88,8 @@ def write_recogniser(
     folder: Path, recogniser: Recogniser, dtype: torch.dtype = torch.float32
 ) -> None:
     """Four files; each is whole or as it was. Weights are stored in `dtype`, statistics as they
-    are. Raises AsrcError E0008, and E1006 for a weight that `dtype` cannot hold."""
+    are; of `torch.int8` are matrices alone, a step beside each row. Raises AsrcError E0008, and
+    E1006 for a weight that `dtype` cannot hold."""
     from ..compiler.files import write_text
 
     graph = recogniser.facts.graph
@@ -101,15 +103,29 @@ def write_recogniser(
 def stored(lowered: Lowered, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """Tensors by name, parameters in `dtype`."""
     parameters = {id(p) for p in lowered.parameters()}
-    found = lowered.tensors()
-    for name, x in found.items():
-        if id(x) in parameters:
-            found[name] = x.detach().to(dtype)
-            if not bool(torch.isfinite(found[name]).all()):
-                message = f"`{name}` has a number that {str(dtype).removeprefix('torch.')} cannot"
-                help = "bfloat16 has the range of float32"
-                raise AsrcError(diagnostic("E1006", f"{message} hold", help=help))
+    found: dict[str, torch.Tensor] = {}
+    if dtype == torch.int8 and any("weights" in node.attrs for node in lowered.facts.graph):
+        help = "`asrc compile` packs them as they are; float16 rounds them least"
+        message = "its weights are codes of an accelerator's, other codes would be others"
+        raise AsrcError(diagnostic("E1006", message, help=help))
+    for name, x in lowered.tensors().items():
+        if id(x) not in parameters:
+            found[name] = x
+        elif dtype != torch.int8:
+            found[name] = _held(name, x.detach().to(dtype))
+        else:
+            held = _held(name, x.detach(), dtype)
+            found |= narrowed(name, held) if x.ndim > 1 else {name: held}
     return found
+
+
+def _held(name: str, x: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """The tensor. Raises AsrcError E1006 where it, or `dtype`, does not hold its numbers."""
+    if bool(torch.isfinite(x).all()):
+        return x
+    message = f"`{name}` has a number that {str(dtype or x.dtype).removeprefix('torch.')} cannot"
+    help = "bfloat16 has the range of float32"
+    raise AsrcError(diagnostic("E1006", f"{message} hold", help=help))
 
 
 def read_recogniser(folder: Path) -> Recogniser:

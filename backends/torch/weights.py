@@ -11,11 +11,13 @@ from torch import Tensor
 from ...compiler.diagnostics import AsrcError, diagnostic
 from ...compiler.files import read_bytes, write_bytes
 from .lowered import Lowered
+from .narrow import widened
 
 
 def load_weights(lowered: Lowered, weights: Mapping[str, Tensor], source: str = "weights") -> None:
-    """Copy tensors into a model. Raises AsrcError E1006 where names or shapes do not fit."""
-    wanted = lowered.tensors()
+    """Copy tensors into a model, int8 codes times their steps. Raises AsrcError E1006 where names
+    or shapes do not fit."""
+    wanted, weights = lowered.tensors(), widened(weights)
     misfit = [*_misfits(wanted, weights)]
     if misfit:
         more = f" and {len(misfit) - 3} more" if len(misfit) > 3 else ""

@@ -65,12 +65,14 @@ def test_eval(trained: Path) -> None:
     assert streamed["total"]["wer"] == found["total"]["wer"]
 
 
-def test_convert(trained: Path) -> None:
-    best, small = str(trained / "out/best"), str(trained / "small")
+@pytest.mark.parametrize(("weights", "left"), [("float16", 0.75), ("int8", 0.6)])
+def test_convert(trained: Path, weights: str, left: float) -> None:
+    best, small = str(trained / "out/best"), str(trained / f"small-{weights}")
     manifest = str(trained / "data/all.jsonl")
-    done = json.loads(asrc("convert", best, "--out", small, "--json").stdout)
+    options = ("--weights", weights, "--out", small, "--json")
+    done = json.loads(asrc("convert", best, *options).stdout)
     whole = sum(path.stat().st_size for path in (trained / "out/best").iterdir())
-    assert done["bytes"] < 0.75 * whole
+    assert done["bytes"] < left * whole
     errors = [json.loads(asrc("eval", m, manifest, "--json").stdout) for m in (best, small)]
     assert errors[1]["total"]["wer"] == errors[0]["total"]["wer"]
 
