@@ -1,6 +1,7 @@
 """Other recognisers on a manifest: word error rate, size, real-time factor.
 
-    python benchmarks/peers.py test.jsonl [--by class] [--only whisper-tiny.en] [--out FOLDER]
+    python benchmarks/peers.py test.jsonl [--by class] [--only "whisper tiny.en"]
+        [--sentences lines.txt] [--out FOLDER]
 
 Their weights come inside Python packages; a peer whose package is missing is named and left out:
 
@@ -10,7 +11,9 @@ Their weights come inside Python packages; a peer whose package is missing is na
 Every peer gets the same 16 kHz samples on one thread; texts of both sides are normalised as the
 manifest's are (lower case, numbers spelled, "oh" written "o"). None of them knows the grammar, so
 this says what a general recogniser makes of the recordings, not which model is the better one.
-With `--out`, each peer's transcripts go to `FOLDER/<peer>.jsonl`.
+With `--sentences`, PocketSphinx listens once more, with the words of that file and as likely as
+`asrc transcribe --sentences` takes them. With `--out`, each peer's transcripts go to
+`FOLDER/<peer>.jsonl`.
 """
 
 from __future__ import annotations
@@ -21,12 +24,14 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arpa import write_arpa
 
 from asrc.runtime.audio import read_audio
 from asrc.runtime.samples import Samples
@@ -99,9 +104,25 @@ def moonshine() -> tuple[Hear, int]:
     return hear, size(folder / "models")
 
 
-def pocketsphinx() -> tuple[Hear, int]:
+SAID = {
+    "backtick": "B AE K T IH K", "caret": "K EH R AH T", "lowercase": "L OW ER K EY S",
+    "semicolon": "S EH M IY K OW L AH N", "undelete": "AH N D IH L IY T",
+    "undeleted": "AH N D IH L IY T IH D", "unmute": "AH N M Y UW T",
+    "unmuted": "AH N M Y UW T IH D", "uppercase": "AH P ER K EY S", "xray": "EH K S R EY",
+}  # fmt: skip
+"""Words of the commands that PocketSphinx's dictionary lacks."""
+
+
+def pocketsphinx(sentences: list[str] | None = None) -> tuple[Hear, int]:
     folder = package("pocketsphinx") / "model/en-us"
     decoder = import_module("pocketsphinx").Decoder(samprate=RATE, loglevel="FATAL")
+    if sentences is not None:
+        for word, phones in SAID.items():
+            decoder.add_word(word, phones, update=False)
+        with tempfile.TemporaryDirectory() as scratch:
+            write_arpa(Path(scratch, "lines.arpa"), sentences)
+            decoder.add_lm_file("lines", str(Path(scratch, "lines.arpa")))
+        decoder.activate_search("lines")
 
     def hear(samples: Samples) -> str:
         decoder.start_utt()
@@ -119,6 +140,7 @@ PEERS: dict[str, Callable[[], tuple[Hear, int]]] = {
     "whisper base": whisper_base,
     "moonshine base-en": moonshine,
 }
+CLOSED = "pocketsphinx, closed"
 
 
 def plain(text: str) -> str:
@@ -139,14 +161,21 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("manifest", type=Path)
     options.add_argument("--by", action="append", default=[])
-    options.add_argument("--only", action="append", default=[], choices=list(PEERS))
+    options.add_argument("--only", action="append", default=[], choices=[*PEERS, CLOSED])
+    options.add_argument("--sentences", type=Path)
     options.add_argument("--out", type=Path)
     given = options.parse_args()
+    peers = dict(PEERS)
+    if given.sentences:
+        lines = given.sentences.read_text(encoding="utf-8").splitlines()
+        peers[CLOSED] = partial(pocketsphinx, lines)
+    elif CLOSED in given.only:
+        options.error(f"`{CLOSED}` wants --sentences")
     utterances = read_manifest(given.manifest)
     seconds = sum(one.duration for one in utterances)
-    for name in given.only or PEERS:
+    for name in given.only or peers:
         try:
-            hear, weight = PEERS[name]()
+            hear, weight = peers[name]()
         except ModuleNotFoundError as error:
             print(f"{name}: not installed ({error.name})")
             continue

@@ -20,17 +20,18 @@ class Ngrams(Generic[Word]):
     def __init__(self, sentences: Iterable[Sequence[Word]], order: int) -> None:
         self.order = order
         self.start: tuple[Word | None, ...] = (None,) if order > 1 else ()
-        self._follow: dict[tuple[Word | None, ...], Counter[Word | None]] = defaultdict(Counter)
+        self.follow: dict[tuple[Word | None, ...], Counter[Word | None]] = defaultdict(Counter)
+        """How often each word stood behind a context."""
         for sentence in sentences:
             self._count([None, *sentence, None])
-        self.words = frozenset(self._follow[()])
+        self.words = frozenset(self.follow[()])
         """Every word there is, and None."""
         self._known: dict[tuple[tuple[Word | None, ...], Word | None], float] = {}
 
     def _count(self, words: list[Word | None]) -> None:
         for at in range(1, len(words)):
             for first in range(max(0, at - self.order + 1), at + 1):
-                self._follow[tuple(words[first:at])][words[at]] += 1
+                self.follow[tuple(words[first:at])][words[at]] += 1
 
     def then(self, before: tuple[Word | None, ...], word: Word) -> tuple[Word | None, ...]:
         """The context behind a word."""
@@ -44,7 +45,7 @@ class Ngrams(Generic[Word]):
 
     def _estimate(self, before: tuple[Word | None, ...], word: Word | None) -> float:
         shorter = self.probability(before[1:], word) if before else 1 / len(self.words)
-        if before not in self._follow:
+        if before not in self.follow:
             return shorter
-        seen = self._follow[before]
+        seen = self.follow[before]
         return (seen[word] + len(seen) * shorter) / (seen.total() + len(seen))
