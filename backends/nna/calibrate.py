@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import cast
 
 import numpy as np
 
-from ...compiler.diagnostics import AsrcError, diagnostic
+from ...compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ...compiler.facts import Facts
 from ...compiler.facts.numbers import inner_ranges, quantisers
 from ...compiler.graph import Node
 from ...compiler.reference import Value, evaluate
 from .codebook import fitted
 from .formats import Range, range_of
+from .norms import too_coarse
 from .program import Array
 
 
 def calibrated(
-    facts: Facts, weights: Mapping[str, Array], utterances: Iterable[Mapping[str, Array]]
+    facts: Facts,
+    weights: Mapping[str, Array],
+    utterances: Iterable[Mapping[str, Array]],
+    warn: Callable[[Diagnostic], None] | None = None,
 ) -> dict[str, Array]:
     """The weights, with the buffers that a quantised graph has beside them: ranges of values over
     some utterances of the float model, scales and codebooks of weights. Those that are there stay.
 
-    `utterances` are inputs of the graph by path, as `compiler.reference.evaluate` takes them.
-    Raises AsrcError E1005 for a value of which they have no frame.
+    `utterances` are inputs of the graph by path, as `compiler.reference.evaluate` takes them;
+    `warn` is told of norms that they make too coarse (W0602). Raises AsrcError E1005 for a value of which they have no frame.
     """
     lacking, found = missing(facts, weights), dict(weights)
     if not lacking:
         return found
-    for path, seen in ranges_of(facts, weights, utterances).items():
+    variances: dict[str, list[Array]] = defaultdict(list)
+    for path, seen in ranges_of(facts, weights, utterances, variances).items():
         found.setdefault(path, np.array([seen.low, seen.high], np.float32))
     for node in facts.graph:
         for name, made in _of_weights(node, weights):
             found.setdefault(name, made)
         if node.op == "weight":  # it learns
             found[f"{node.path}.range"] = MARGIN * found[f"{node.path}.range"]
+    if warn is not None:
+        for each in too_coarse(facts.graph, variances):
+            warn(each)
     if unseen := lacking - found.keys():
         message = (
             f"no utterance has a frame of `{min(unseen).rpartition('.')[0]}` to take ranges of"
@@ -54,6 +63,7 @@ def missing(facts: Facts, weights: Mapping[str, Array]) -> set[str]:
     } - weights.keys()
 
 
+_VARIANCE = ".variance"
 MARGIN = 2.0
 """A layer norm's parameters may become so much larger in training."""
 
@@ -75,13 +85,19 @@ def _of_weights(node: Node, weights: Mapping[str, Array]) -> Iterator[tuple[str,
 
 
 def ranges_of(
-    facts: Facts, weights: Mapping[str, Array], utterances: Iterable[Mapping[str, Array]]
+    facts: Facts,
+    weights: Mapping[str, Array],
+    utterances: Iterable[Mapping[str, Array]],
+    variances: dict[str, list[Array]],
 ) -> dict[str, Range]:
-    """Ranges by the names of their buffers: of every value, and of what is within layer norms."""
+    """Ranges by the names of their buffers: of every value, and of what is within layer norms,
+    whose variances are added by path."""
     found: dict[str, Range] = {}
     for inputs in utterances:
         values = evaluate(facts.graph, weights, inputs, types=facts.types, dtype=np.float32)
         for path, seen in _seen(facts, weights, values):
+            if path.endswith(_VARIANCE):
+                variances[path.removesuffix(_VARIANCE)].append(seen)
             if seen.size:
                 new = range_of(seen)
                 found[path] = new.joined(found[path]) if path in found else new
@@ -112,7 +128,7 @@ def _of_norm(
     variance = (centred**2).mean(-1, keepdims=True)
     root = 1 / np.sqrt(variance + eps)
     yield f"{node.path}.square", centred**2
-    yield f"{node.path}.variance", variance
+    yield f"{node.path}{_VARIANCE}", variance
     yield f"{node.path}.root", root
     yield f"{node.path}.unit", centred * root
     yield f"{node.path}.scaled", centred * root * weight
