@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, sqrt
@@ -47,6 +47,24 @@ def asymmetric(seen: Range) -> Code:
     low, high = min(seen.low, 0.0), max(seen.high, 0.0)
     scale = float(np.float32(max(high - low, 1e-6) / 255))
     return Code("int8", scale, int(np.clip(round(-128 - low / scale), -128, 127)))
+
+
+def common(codes: Sequence[Code]) -> Code:
+    """int8 codes for values of several: the coarsest of them, if it holds all the others hold to a
+    step of its own, else one that does."""
+    coarsest = max(codes, key=lambda code: code.scale)
+    mine, whole = held(coarsest), held(codes[0])
+    for code in codes[1:]:
+        whole = whole.joined(held(code))
+    step = coarsest.scale
+    fits = whole.low >= mine.low - step and whole.high <= mine.high + step
+    return coarsest if fits else asymmetric(whole)
+
+
+def held(code: Code) -> Range:
+    """The lowest and the highest number that has a code."""
+    low, high = LIMITS[code.dtype]
+    return Range(code.scale * (low - code.zero), code.scale * (high - code.zero))
 
 
 def symmetric(seen: Range, dtype: str = "int16") -> Code:

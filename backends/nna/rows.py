@@ -16,7 +16,7 @@ from ...compiler.types import Type
 from .attention import attend
 from .build import SIGMOID, TANH
 from .filters import Filter
-from .formats import Code, reaching
+from .formats import Code, common, reaching
 from .lowering import Frames, Lowering
 from .program import Array
 
@@ -75,9 +75,9 @@ def _is_planes(work: Lowering, path: str) -> bool:
 def _dense_of_rows(work: Lowering, node: Node, frames: Frames) -> str:
     """All inputs in one row; they come to one scale first."""
     parts = [work.build.narrow(_as_row(work, path, frames)) for path in node.inputs]
-    common = max((work.build.code(part) for part in parts), key=lambda code: code.scale)
+    code = common([work.build.code(part) for part in parts])
     row = work.build.concat(
-        f"{node.path}.row", [work.build.as_code(part, common) for part in parts], 3
+        f"{node.path}.row", [work.build.as_code(part, code) for part in parts], 3
     )
     kinds = [work.facts.types[path] for path in node.inputs]
     ends = np.cumsum([kind.size for kind in kinds])[:-1]

@@ -68,7 +68,7 @@ ENCODERS = {
   x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> stride(4) |> dense(24)
   a, b, c = x |> split(3)
   y = concat((a |> sigmoid) * b, (b |> tanh) - c, (c + a) |> relu) |> layernorm |> dense(24) |> glu
-  out y |> batchnorm |> swish |> dense(12)""",
+  out dense(12)((c + c) |> relu, y |> batchnorm |> swish)""",
     "attention": """
   x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> stride(2) |> dense(16)
   y = x |> residual { layernorm |> RelativeAttention(16, 2) } |> layernorm
