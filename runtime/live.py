@@ -15,33 +15,42 @@ _FORMATS = {"int16": ("<i2", 2.0**15), "int32": ("<i4", 2.0**31), "float32": ("<
 
 
 def pcm_blocks(
-    stream: BinaryIO, rate: int, dtype: str = "int16", seconds: float = 0.1
+    stream: BinaryIO, rate: int, dtype: str = "int16", seconds: float = 0.1, channels: int = 1
 ) -> Iterator[Samples]:
-    """One channel of raw little-endian samples, in blocks of `seconds` as float32 in [-1, 1].
+    """Raw little-endian samples, in blocks of `seconds` as float32 in [-1, 1].
 
-    The last block may be shorter. `dtype` is int16, int32 or float32. A stream that is cut within
-    a sample loses that part of one with a Python warning: what was said before is still wanted.
+    Of several channels they are interleaved, and blocks are `[channels, samples]`. The last block
+    may be shorter. `dtype` is int16, int32 or float32. A stream that is cut within a sample of all
+    channels loses that part of one with a Python warning: what was said before is still wanted.
     Raises AsrcError E1001 for float samples that are not finite or beyond full scale.
     """
     if dtype not in _FORMATS:
         raise unusable("raw samples", f"the format `{dtype}`", f"one of {', '.join(_FORMATS)}")
     check_rate("raw samples", rate)
-    return _pcm_blocks(stream, rate, dtype, max(1, round(rate * seconds)))
+    return _pcm_blocks(stream, rate, dtype, max(1, round(rate * seconds)), channels)
 
 
-def _pcm_blocks(stream: BinaryIO, rate: int, dtype: str, size: int) -> Iterator[Samples]:
+def _pcm_blocks(
+    stream: BinaryIO, rate: int, dtype: str, size: int, channels: int
+) -> Iterator[Samples]:
     form, scale = _FORMATS[dtype]
-    width, at = np.dtype(form).itemsize, 0
+    width, at = np.dtype(form).itemsize * channels, 0
     while data := _read(stream, size * width):
         whole = len(data) - len(data) % width
         if whole < len(data):
             message = f"the raw samples end within a sample: {len(data) - whole} bytes are dropped"
             warnings.warn(message, stacklevel=2)
-        block = (np.frombuffer(data[:whole], form) / scale).astype(np.float32)
+        values = np.frombuffer(data[:whole], form).reshape(-1, channels)
+        block = (values / scale).astype(np.float32)
         check_samples("raw samples", block, at, rate)
         at += len(block)
         if len(block):
-            yield np.clip(block, -1.0, 1.0)
+            yield _by_channel(np.clip(block, -1.0, 1.0))
+
+
+def _by_channel(block: Samples) -> Samples:
+    """`[samples]`, or `[channels, samples]`, of `[samples, channels]`."""
+    return block[:, 0] if block.shape[1] == 1 else np.ascontiguousarray(block.T)
 
 
 def _read(stream: BinaryIO, count: int) -> bytes:
@@ -54,31 +63,33 @@ def _read(stream: BinaryIO, count: int) -> bytes:
 
 
 def microphone_blocks(
-    rate: int, seconds: float = 0.1, device: int | str | None = None
+    rate: int, seconds: float = 0.1, device: int | str | None = None, channels: int = 1
 ) -> Iterator[Samples]:
-    """A microphone at `rate` Hz, one channel, in blocks of `seconds`, until the caller stops.
+    """A microphone at `rate` Hz in blocks of `seconds`, until the caller stops.
 
+    Blocks are `[samples]`, or `[channels, samples]` of a device that has several channels.
     `device` is a number or a part of a name, as `python -m sounddevice` lists them. Samples that
     are lost because the caller is too slow give a Python warning. Raises AsrcError E1001 where
     `sounddevice` is not installed or the device cannot be opened.
     """
     check_rate("microphone", rate)
     sounddevice = library("sounddevice", "sounddevice")
-    return _microphone_blocks(sounddevice, rate, max(1, round(rate * seconds)), device)
+    size = max(1, round(rate * seconds))
+    return _microphone_blocks(sounddevice, rate, size, device, channels)
 
 
 def _microphone_blocks(
-    sounddevice: Any, rate: int, size: int, device: int | str | None
+    sounddevice: Any, rate: int, size: int, device: int | str | None, channels: int
 ) -> Iterator[Samples]:
     try:
         with sounddevice.InputStream(
-            samplerate=rate, blocksize=size, device=device, channels=1, dtype="float32"
+            samplerate=rate, blocksize=size, device=device, channels=channels, dtype="float32"
         ) as stream:
             while True:
                 block, overflowed = stream.read(size)
                 if overflowed:
                     warnings.warn("the microphone lost samples: too slow", stacklevel=2)
-                yield np.array(block[:, 0], np.float32)
+                yield _by_channel(np.array(block, np.float32))
     except (sounddevice.PortAudioError, ValueError) as error:
         help = "`python -m sounddevice` lists the devices and their rates"
         raise unusable("microphone", str(error), help) from None

@@ -79,6 +79,21 @@ def spec_augment(
     return torch.where(hidden, filler, features)
 
 
+def spec_augment_alike(
+    features: torch.Tensor,
+    frames: torch.Tensor,
+    ids: Sequence[str],
+    epoch: int,
+    options: SpecAugment,
+) -> torch.Tensor:
+    """The same for several microphones, `[batch, time, microphones, channels]`: alike in each."""
+    count = features.shape[2]
+    rows = features.transpose(1, 2).flatten(0, 1)
+    names = [id for id in ids for _ in range(count)]
+    hidden = spec_augment(rows, frames.repeat_interleave(count), names, epoch, options)
+    return hidden.reshape(len(features), count, *hidden.shape[1:]).transpose(1, 2)
+
+
 def varied(
     features: torch.Tensor, ids: Sequence[str], epoch: int, options: SpecAugment
 ) -> torch.Tensor:

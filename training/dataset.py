@@ -83,7 +83,8 @@ class Dataset:
             labels = self.vocabulary.encode(utterance.text)
             samples = self.audio.read(utterance)
         except AsrcError as error:
-            return Skipped(utterance.id, _REASONS[error.diagnostics[0].code], str(error))
+            found = error.diagnostics[0]
+            return Skipped(utterance.id, _REASONS[found.code], found.message)
         if self.perturber is not None:
             samples = self.perturber(samples, utterance.id, epoch)
         return Example(utterance.id, samples, labels)

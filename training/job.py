@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import blake2b
@@ -74,7 +74,8 @@ def train(
     model.to(processes.device)
     rate = sample_rate(facts, model.roles.audio)
     channels = facts.types[model.roles.audio].size
-    data = prepare(train_set, dev_set, vocabulary, job.recipe, rate, channels)
+    period = model.period if job.recipe.losses.ctc > 0 else None
+    data = prepare(train_set, dev_set, vocabulary, job.recipe, rate, channels, period)
     trainer = _trainer(job, processes, facts, model, vocabulary, data, show)
     digest = _digest(job, facts, vocabulary, data)
     if trainer.resume(digest):
@@ -88,20 +89,20 @@ def train(
     trainer.journals.extend(journals)
     try:
         trainer.run(digest)
+        found = trainer.skipped()
     finally:
         for journal in journals:
             journal.close()
         if data.loader.report:
             say(data.loader.report)
-    _note_skips(job, data, processes, say)
+    if processes.first:
+        _note_skips(job, (*data.skipped, *found), say)
 
 
-def _note_skips(
-    job: Job, data: TrainingData, processes: Processes, say: Callable[[str], None]
-) -> None:
+def _note_skips(job: Job, skips: Iterable[Skipped], say: Callable[[str], None]) -> None:
     """Which utterances were left out, and why: one JSON object a line in `skipped.jsonl`."""
-    skipped = {skip.id: skip for skip in (*data.skipped, *data.loader.skipped.values())}
-    if not skipped or not processes.first:
+    skipped = {skip.id: skip for skip in skips}
+    if not skipped:
         return
     path = job.out / "skipped.jsonl"
     lines = (json.dumps(asdict(skip), ensure_ascii=False) for skip in skipped.values())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.files import read_bytes, write_text
 
 
@@ -20,22 +22,43 @@ class Sink(Protocol):
 
 
 class CsvJournal:
-    """`update,name,value` lines; a resumed run drops what came after its checkpoint."""
+    """`update,name,value` lines; a resumed run drops what came after its checkpoint.
+
+    Raises AsrcError E0008 where they cannot be written.
+    """
 
     def __init__(self, path: Path, resumed_at: int) -> None:
         self.path = path
         kept = _lines_up_to(path, resumed_at) if path.exists() else []
         write_text(path, "".join(["update,name,value\n", *kept]))
-        self.file = path.open("a", encoding="utf-8", newline="")
+        with _coded(path):
+            self.file = path.open("a", encoding="utf-8", newline="")
 
     def note(self, update: int, numbers: Mapping[str, float]) -> None:
-        csv.writer(self.file, lineterminator="\n").writerows(
-            (update, name, f"{value:.6g}") for name, value in numbers.items()
-        )
-        self.file.flush()
+        rows = ((update, name, f"{value:.6g}") for name, value in numbers.items())
+        with _coded(self.path):
+            try:
+                csv.writer(self.file, lineterminator="\n").writerows(rows)
+                self.file.flush()
+            except OSError:
+                with suppress(OSError):
+                    self.file.close()  # which fails too, but only once
+                raise
 
     def close(self) -> None:
-        self.file.close()
+        with _coded(self.path):
+            self.file.close()
+
+
+@contextmanager
+def _coded(path: Path) -> Iterator[None]:
+    """A journal that cannot be written as an AsrcError."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot write `{path}`: {error.strerror or error}"
+        help = "make room; the same command goes on from the newest checkpoint"
+        raise AsrcError(diagnostic("E0008", message, help=help)) from None
 
 
 def _lines_up_to(path: Path, update: int) -> list[str]:
@@ -47,19 +70,26 @@ def _lines_up_to(path: Path, update: int) -> list[str]:
 
 
 class TensorBoardJournal:
-    """Scalars for TensorBoard; what came after the checkpoint of a resumed run is hidden."""
+    """Scalars for TensorBoard; what came after the checkpoint of a resumed run is hidden.
+
+    Raises AsrcError E0008 where they cannot be written.
+    """
 
     def __init__(self, folder: Path, resumed_at: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer: Any = SummaryWriter(str(folder), purge_step=resumed_at + 1)
+        self.folder = folder
+        with _coded(folder):
+            self.writer: Any = SummaryWriter(str(folder), purge_step=resumed_at + 1)
 
     def note(self, update: int, numbers: Mapping[str, float]) -> None:
-        for name, value in numbers.items():
-            self.writer.add_scalar(name, value, update)
+        with _coded(self.folder):
+            for name, value in numbers.items():
+                self.writer.add_scalar(name, value, update)
 
     def close(self) -> None:
-        self.writer.close()
+        with _coded(self.folder):
+            self.writer.close()
 
 
 def open_journals(folder: Path, resumed_at: int, tensorboard: bool) -> list[Sink]:

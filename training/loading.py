@@ -16,7 +16,7 @@ from ..compiler.diagnostics import AsrcError, diagnostic
 from .batches import Position
 from .dataset import Batch, Dataset, Example, collate
 from .manifest import Utterance
-from .selection import Selection, Skipped, count_reasons, nothing_left
+from .selection import Skipped, count_reasons
 
 Work = tuple[Position, list[Future[Example | Skipped]]]
 
@@ -25,8 +25,8 @@ Work = tuple[Position, list[Future[Example | Skipped]]]
 class Loader:
     """Makes the batches of a dataset with `workers` threads, at most `ahead` of them early.
 
-    `skipped` has every utterance that could not be used, once; the others of its batch are trained
-    on. Neither `workers` nor `ahead` changes a batch.
+    `skipped` has every utterance of these batches that could not be used, once; the others of its
+    batch are trained on. Neither `workers` nor `ahead` changes a batch.
     """
 
     dataset: Dataset
@@ -44,21 +44,17 @@ class Loader:
     ) -> Iterator[tuple[Position, Batch]]:
         """Each batch with its position, in order.
 
-        Raises AsrcError E1005 where an epoch of these batches had no usable utterance, and E1001
-        with the utterance's id for anything else that goes wrong.
+        Raises AsrcError E1001 with the utterance's id where anything but the utterance is wrong.
         """
-        usable, epoch = 0, None
         with closing(self._made(batches)) as made:
             for position, results in made:
-                if epoch is not None and position.epoch != epoch:
-                    self._check_epoch(usable)
-                    usable = 0
-                epoch = position.epoch
-                batch = self._batch(results)
-                usable += len(batch)
-                yield position, batch
-        if epoch is not None:
-            self._check_epoch(usable)
+                yield position, self._batch(results)
+
+    def note(self, skips: Iterable[Skipped]) -> None:
+        """More utterances that could not be used, each with one reason, whatever the order."""
+        for skip in skips:
+            known = self.skipped.get(skip.id, skip)
+            self.skipped[skip.id] = min(known, skip, key=lambda one: (one.reason, one.detail))
 
     def _made(
         self, batches: Iterable[tuple[Position, tuple[Utterance, ...]]]
@@ -85,14 +81,8 @@ class Loader:
             raise _blamed(utterance, f"{type(error).__name__}: {error}") from error
 
     def _batch(self, results: list[Example | Skipped]) -> Batch:
-        for result in results:
-            if isinstance(result, Skipped):
-                self.skipped.setdefault(result.id, result)
+        self.note(result for result in results if isinstance(result, Skipped))
         return collate([result for result in results if isinstance(result, Example)])
-
-    def _check_epoch(self, usable: int) -> None:
-        if not usable and self.skipped:
-            raise nothing_left(Selection((), tuple(self.skipped.values())))
 
 
 def _finished(work: Work) -> tuple[Position, list[Example | Skipped]]:

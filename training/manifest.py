@@ -31,7 +31,8 @@ _LONGEST = 1e9
 class Utterance:
     """A stretch of an audio file and what is said in it; `duration` and `offset` in seconds.
 
-    `id` is unique in a manifest. Everything random about an utterance is drawn from it.
+    `id` is unique in a manifest. Everything random about an utterance is drawn from it. Where a
+    manifest does not say what is said, `text` is empty and `told` false.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Utterance:
     offset: float = 0.0
     speaker: str = ""
     extra: Mapping[str, Json] = field(default_factory=dict, hash=False)
+    told: bool = True
 
 
 def read_manifest(path: Path | str) -> list[Utterance]:
@@ -129,6 +131,7 @@ def _utterance(line: str, folder: Path) -> Utterance:
         offset=offset,
         speaker=_string(record, "speaker"),
         extra={key: value for key, value in record.items() if key not in _FIELDS},
+        told="text" in record,
     )
 
 
@@ -194,7 +197,7 @@ def _line(utterance: Utterance, manifest: Path) -> str:
     record: dict[str, Json] = {
         "id": utterance.id,
         "audio_filepath": _written(utterance.audio, manifest.parent),
-        "text": utterance.text,
+        **({"text": utterance.text} if utterance.told or utterance.text else {}),
         "duration": utterance.duration,
     }
     if utterance.offset:

@@ -19,12 +19,14 @@ from ..backends.torch.ports import value_name
 from ..compiler.facts import Facts
 from ..compiler.graph import Graph
 from ..compiler.types import Lattice, base_clock
-from ..runtime.transducer import Roles, find_roles, no_transducer
-from .augment import SpecAugment, spec_augment
+from ..runtime.transducer import Roles, clock_of, find_roles, no_transducer
+from .augment import SpecAugment, spec_augment, spec_augment_alike
 from .dataset import Batch
-from .losses import ctc_loss, rnnt_loss, usable
+from .losses import ctc_loss, rnnt_loss
 from .pruning import PrunedLoss
 from .recipe import Beginning, Losses
+from .selection import Skipped
+from .unusable import counted, problems_of, skips
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 
@@ -46,14 +48,15 @@ def open_ended(facts: Facts) -> Facts:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The losses of a batch: sums over utterances, how many counted, and how many labels."""
+    """The losses of a batch: sums over the utterances that count, how many these are, how many
+    labels they have; and the others."""
 
     transducer: Tensor
     ctc: Tensor
     graph: Tensor
     utterances: int
     labels: int
-    skipped: int
+    skipped: tuple[Skipped, ...]
 
 
 class TrainedModel(nn.Module):
@@ -81,10 +84,18 @@ class TrainedModel(nn.Module):
         for module, frames in self._features():
             module.register_forward_hook(self._hider(frames))
 
+    @property
+    def period(self) -> float:
+        """Seconds of a frame of the encoder."""
+        return float(clock_of(self.lowered.facts, self._path(self.roles.frames[0])).period)
+
+    def _path(self, name: str) -> str:
+        """Where in the graph a value is that the joint reads."""
+        return next(p.path for p in self.lowered.parts["lattice"].inputs if p.name == name)
+
     def _width(self, name: str) -> int:
         """Numbers in a frame of a value that the joint reads."""
-        port = next(p for p in self.lowered.parts["lattice"].inputs if p.name == name)
-        return self.lowered.facts.types[port.path].size
+        return self.lowered.facts.types[self._path(name)].size
 
     def _head(self, purpose: str, name: str) -> nn.Linear:
         """From a value that the joint reads to labels and blank."""
@@ -120,9 +131,8 @@ class TrainedModel(nn.Module):
             if self.update < self.beginning.over:
                 return None
             frames = count_windows(self.batch.samples, window, hop)
-            flat = found.flatten(2) if found.ndim > 3 else found
-            hidden = spec_augment(flat, frames, self.batch.ids, self.epoch, self.augment)
-            return hidden.view(found.shape)
+            change = spec_augment if found.ndim == 3 else spec_augment_alike
+            return change(found, frames, self.batch.ids, self.epoch, self.augment)
 
         return hide
 
@@ -139,7 +149,7 @@ class TrainedModel(nn.Module):
     # --- losses ---
 
     def forward(self, batch: Batch) -> Parts:
-        """Losses of a batch, summed over its utterances."""
+        """Losses of a batch, summed over its utterances that all of them can learn from."""
         roles = self.roles
         start = batch.targets.new_zeros(len(batch), 1)
         audio = batch.audio.unsqueeze(-1) if batch.audio.ndim == 2 else batch.audio.transpose(1, 2)
@@ -151,14 +161,15 @@ class TrainedModel(nn.Module):
         }
         values = self.lowered(given, without=self._left_out)
         frames = values[f"{roles.frames[0]}_length"]
-        counted = usable(frames, batch.labels, self.losses.pruned or None)
+        problems = problems_of(batch, frames, self.losses)
+        there = counted(problems)
         return Parts(
-            self._transducer_loss(values, frames, batch),
-            self._ctc_loss(values[roles.frames[0]], frames, batch),
+            _sum_where(there, self._transducer_loss(values, frames, batch)),
+            _sum_where(there, self._ctc_loss(values[roles.frames[0]], frames, batch)),
             self._graph_losses(values),
-            int(counted.sum()),
-            int(batch.labels.sum()),
-            int((~counted).sum()),
+            int(there.sum()),
+            int(batch.labels[there].sum()),
+            tuple(skips(batch, problems)),
         )
 
     @property
@@ -174,8 +185,9 @@ class TrainedModel(nn.Module):
         return () if self.pruned is None else ("lattice",)
 
     def _transducer_loss(self, values: dict[str, Tensor], frames: Tensor, batch: Batch) -> Tensor:
+        """Of each utterance, [B]."""
         if self._aligning:
-            return values[self.roles.frames[0]].new_zeros(())
+            return values[self.roles.frames[0]].new_zeros(len(batch))
         if self.pruned is not None:
             return self.pruned(values, self.lowered.parts["lattice"], batch)  # type: ignore[no-any-return]
         return rnnt_loss(
@@ -185,17 +197,18 @@ class TrainedModel(nn.Module):
             batch.labels,
             blank=self.roles.blank,
             fastemit=self.losses.fastemit,
-            reduction="sum",
+            reduction="none",
             normalised=self.normalised,
             overwrite=not self.normalised,
         )
 
     def _ctc_loss(self, encoded: Tensor, frames: Tensor, batch: Batch) -> Tensor:
+        """Of each utterance, [B]."""
         if self.ctc is None:
-            return encoded.new_zeros(())
+            return encoded.new_zeros(len(batch))
         logits = self.ctc(encoded.flatten(2)).float()
         loss, _ = ctc_loss(
-            logits, batch.targets, frames, batch.labels, blank=self.roles.blank, reduction="sum"
+            logits, batch.targets, frames, batch.labels, blank=self.roles.blank, reduction="none"
         )
         return loss
 
@@ -208,6 +221,10 @@ class TrainedModel(nn.Module):
             x, length = values[name], values.get(f"{name}_length")
             total = total.to(x.device) + _mean_over_frames(x, length)
         return total
+
+
+def _sum_where(there: Tensor, losses: Tensor) -> Tensor:
+    return losses.where(there, losses.new_zeros(())).sum()
 
 
 def _fill(head: nn.Linear, purpose: str) -> None:

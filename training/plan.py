@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,16 @@ def prepare(
     recipe: Recipe,
     rate: int,
     channels: int = 1,
+    period: float | None = None,
 ) -> TrainingData:
-    """Select, batch and load. Raises AsrcError E1005 where nothing is left."""
+    """Select, batch and load; `period` as in `Limits`, for what is trained on.
+
+    Raises AsrcError E1005 where nothing is left.
+    """
     limits = Limits(recipe.data.shortest, recipe.data.longest)
-    kept = [select_utterances(each, vocabulary, limits) for each in (train, dev)]
+    aligned = replace(limits, period=period)
+    kept = [select_utterances(train, vocabulary, aligned)]
+    kept.append(select_utterances(dev, vocabulary, limits))
     options, data = recipe.augmentation, recipe.data
     change = Perturbation(speeds=options.speeds, gain=options.gain, seed=recipe.seed)
     perturber = Perturber(change, rate)
@@ -110,7 +117,7 @@ def set_statistics(
         source = lowered.facts.graph[path].inputs[:1]
         front = lowered.leaves.get(source[0]) if source else None
         if isinstance(module, Cmvn) and isinstance(front, Logmel):
-            cache = AudioCache(rate, channels=1)
+            cache = AudioCache(rate, channels=prod(front.dims[:-1]))
             mean, deviation = feature_statistics(_features(front, cache, chosen))
             shape = module.mean.shape
             module.mean.copy_(torch.from_numpy(mean).view(shape))
@@ -127,7 +134,7 @@ def _features(
         except AsrcError:
             continue  # left out and told when it is its turn
         with torch.no_grad():
-            found = front(samples.T.unsqueeze(0))[0]
+            found = front(samples.T.unsqueeze(0).to(front.bank.device))[0]
         yield found.flatten(1).cpu().numpy()
 
 

@@ -6,9 +6,14 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
+
+from ..compiler.diagnostics import AsrcError, diagnostic
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +51,61 @@ class Processes:
             grad.copy_(flat[start : start + grad.numel()].view_as(grad))
             start += grad.numel()
 
+    def gather(self, own: T) -> list[T]:
+        """What every process has, in the order of their ranks."""
+        found: list[T] = [own] * self.world
+        if self.world > 1:
+            distributed.all_gather_object(found, own)
+        return found
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.world > 1:
             distributed.barrier()
 
 
+def place_of(device: str | None, local: int, gpus: int) -> torch.device:
+    """Where process `local` of a machine with so many GPUs computes: `cuda` is one GPU each.
+
+    Raises AsrcError E1008 for a device that is not there.
+    """
+    try:
+        place = torch.device(device or ("cuda" if gpus else "cpu"))
+    except RuntimeError:
+        raise _no_device(f"`{device}`") from None
+    if str(place) == "cuda":
+        place = torch.device("cuda", local)
+    there = place.type == "cpu" or (place.type == "cuda" and place.index < gpus)
+    if not there:
+        raise _no_device(f"`{place}`, {gpus} GPUs are there")
+    return place
+
+
+def _no_device(what: str) -> AsrcError:
+    message = f"training cannot run on {what}"
+    help = "cpu, cuda, or a GPU by its number: cuda:1; under `torchrun` one process a GPU"
+    return AsrcError(diagnostic("E1008", message, help=help))
+
+
+def backends_of(place: torch.device) -> str:
+    """Gloo on CPUs, NCCL on GPUs, whose processes have counts on the host to add as well."""
+    return "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
+
+
 @contextmanager
 def joined(device: str | None = None) -> Iterator[Processes]:
-    """This process among those that `torchrun` started: gloo on CPUs, NCCL on GPUs."""
+    """This process among those that `torchrun` started. Raises AsrcError E1008 for a device that is
+    not there."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = device or (f"cuda:{local}" if torch.cuda.is_available() else "cpu")
-    place = torch.device(chosen)
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    place = place_of(device, local if world > 1 else 0, gpus)
     if world == 1:
         yield Processes(0, 1, place)
         return
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    distributed.init_process_group(backends_of(place))
     try:
         yield Processes(rank, world, place)
     finally:

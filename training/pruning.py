@@ -36,7 +36,7 @@ class PrunedLoss(nn.Module):
         return 1.0 - 0.5 * done, 0.1 + 0.9 * done
 
     def forward(self, values: Mapping[str, Tensor], lattice: PartModule, batch: Batch) -> Tensor:
-        """The loss of a batch, summed over its utterances."""
+        """The loss of each utterance, [B]: infinite with too many labels for the windows."""
         roles = self.roles
         encoded, predicted = values[roles.frames[0]], values[roles.labels]
         frames = values[f"{roles.frames[0]}_length"]
@@ -48,7 +48,7 @@ class PrunedLoss(nn.Module):
             batch.labels,
             blank=roles.blank,
             lm_scale=0.25,
-            reduction="sum",
+            reduction="none",
         )
         ranges = prune_ranges(by_label, by_blank, frames, batch.labels, self.options.pruned)
         logits = joint_on(ranges, values, lattice, roles)
@@ -60,7 +60,7 @@ class PrunedLoss(nn.Module):
             batch.labels,
             blank=roles.blank,
             fastemit=self.options.fastemit,
-            reduction="sum",
+            reduction="none",
         )
         of_simple, of_pruned = self.weights()
         return of_simple * simple + of_pruned * pruned

@@ -179,7 +179,8 @@ def _check(recipe: Recipe, source: str) -> None:
     if not 0 <= optimiser.average < 1:
         raise _wrong(f"`optimiser.average` in `{source}` is {optimiser.average}, not in [0, 1)")
     if recipe.precision not in ("float32", "bfloat16", "float16"):
-        raise _wrong(f"`precision` in `{source}` is `{recipe.precision}`", "float32 or bfloat16")
+        help = "float32, bfloat16 or float16"
+        raise _wrong(f"`precision` in `{source}` is `{recipe.precision}`", help)
     if recipe.losses.pruned < 0 or recipe.losses.pruned == 1:
         raise _wrong(f"`losses.pruned` in `{source}` must be 0 or at least 2")
     if recipe.beginning.ctc > 0 and not recipe.losses.ctc > 0:

@@ -105,11 +105,15 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All utterances, and by the value of each class; utterances in the order given."""
+    """All utterances, and by the value of each class; utterances in the order given.
+
+    `left_out` counts what could not be scored, by its reason.
+    """
 
     total: Summary
     classes: Mapping[str, Mapping[str, Summary]]
     utterances: tuple[Scored, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def worst(self, count: int) -> list[Scored]:
         """Most errors first; among equals the higher rate, then the given order."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ..compiler.files import write_text
 from .scoring import Edit, Report, Scored, Transcript
-from .scoring_text import HEADER, cells, percent, table
+from .scoring_text import HEADER, cells, left_out, percent, table
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -57,11 +57,12 @@ def page(report: Report, folder: Path, *, title: str, most: int, embed: int) -> 
     right = [one for one in report.utterances if not one.counts.errors]
     shown = [*wrong, *right][:most]
     articles = "\n".join(_article(one, folder, embed) for one in shown)
+    notes = "".join(f"<p>{escape(line)}</p>\n" for line in left_out(report))
     name = escape(title)
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{name}</title>\n'
         f'<meta name="viewport" content="width=device-width">\n<style>{STYLE}</style>\n'
-        f"<h1>{name}</h1>\n{_table(report)}\n"
+        f"<h1>{name}</h1>\n{_table(report)}\n{notes}"
         f"<h2>{len(shown):,} of {len(report.utterances):,} utterances</h2>\n{LEGEND}\n"
         f"{articles}\n</html>\n"
     )

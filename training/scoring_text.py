@@ -12,9 +12,10 @@ _MARKS = {"hit": "", "substitution": "S", "deletion": "D", "insertion": "I"}
 
 
 def as_text(report: Report, worst: int = 10) -> str:
-    """A table, one row for all and one for each value of each class, then the worst utterances."""
+    """A table, one row for all and one for each value of each class, what was left out, then the
+    worst utterances."""
     rows = [HEADER, *(_row(name, summary) for name, summary in table(report))]
-    lines = _columns(rows)
+    lines = [*_columns(rows), *left_out(report)]
     for one in report.worst(worst):
         lines += ["", *alignment_lines(one)]
     return "\n".join(lines) + "\n"
@@ -29,7 +30,15 @@ def as_json(report: Report) -> dict[str, Any]:
             for name, values in report.classes.items()
         },
         "utterances": [_utterance(one) for one in report.utterances],
+        "left_out": dict(report.left_out),
     }
+
+
+def left_out(report: Report) -> Iterator[str]:
+    """A line such as `left out: 30 no text, 2 audio cannot be used`; none where all was scored."""
+    if report.left_out:
+        reasons = (f"{count:,} {reason}" for reason, count in report.left_out.items())
+        yield f"left out: {', '.join(reasons)}"
 
 
 def table(report: Report) -> Iterator[tuple[str, Summary]]:

@@ -16,6 +16,7 @@ from ..compiler.diagnostics import AsrcError, diagnostic
 from . import checkpoint
 from .batches import Position, batches_from, share
 from .dataset import Batch
+from .epochs import EpochCount
 from .journal import Sink
 from .loading import Loader
 from .manifest import Utterance
@@ -24,6 +25,8 @@ from .optimise import Updater
 from .plan import TrainingData
 from .processes import Processes
 from .recipe import Recipe
+from .scaling import Scaling
+from .selection import Selection, Skipped, nothing_left
 
 Validate = Callable[[], dict[str, float]]
 """Scores of the averaged weights; `score` is the one to make small."""
@@ -35,6 +38,7 @@ class Progress:
 
     transducer: float = 0.0
     ctc: float = 0.0
+    graph: float = 0.0
     utterances: int = 0
     labels: int = 0
     seconds: float = 0.0
@@ -44,6 +48,7 @@ class Progress:
     def add(self, totals: list[float]) -> None:
         self.transducer += totals[0]
         self.ctc += totals[1]
+        self.graph += totals[2]
         self.utterances += int(totals[3])
         self.labels += int(totals[4])
         self.skipped += int(totals[5])
@@ -54,6 +59,7 @@ class Progress:
         return {
             "loss": self.transducer / labels,
             "ctc": self.ctc / labels,
+            "graph": self.graph / max(1, self.utterances),
             "speed": self.seconds / max(passed, 1e-9),
             "skipped": self.skipped,
         }
@@ -82,7 +88,8 @@ class Trainer:
         self.update = 0
         self.position = Position()
         self.best_score: float | None = None
-        self.scaler = torch.amp.GradScaler(enabled=self._half == torch.float16)
+        self.epoch = EpochCount()
+        self.scaling = Scaling(self._half, self.processes.device)
         self.bad = 0
 
     @property
@@ -105,13 +112,15 @@ class Trainer:
             message = f"`{self.folder}` has checkpoints of another recipe, model or data"
             raise AsrcError(diagnostic("E1006", message, help="choose another `--out`"))
         self.updater.restore(found.tensors)
+        self.scaling.restore(found.tensors)
         self.update, self.position, self.best_score = found.update, found.position, found.best
         return True
 
     def save(self, digest: str) -> None:
         if self.processes.first:
+            tensors = {**self.updater.tensors(), **self.scaling.tensors()}
             found = checkpoint.Checkpoint(
-                self.update, self.position, self.best_score, digest, self.updater.tensors()
+                self.update, self.position, self.best_score, digest, tensors
             )
             checkpoint.save(self.folder, found, self.recipe.pace.keep)
         self.processes.wait()
@@ -119,17 +128,25 @@ class Trainer:
     # --- the loop ---
 
     def run(self, digest: str) -> None:
-        """Train to the end. Raises AsrcError E1009 where the loss is no number any more."""
+        """Train to the end.
+
+        Raises AsrcError E1005 where a whole epoch had nothing usable, E1009 where the loss is no
+        number any more.
+        """
         pace, progress = self.recipe.pace, Progress()
         last = self.recipe.optimiser.updates
         for position, batch in self._batches():
+            if self.epoch.enter(position):
+                raise nothing_left(Selection((), self.skipped()))
             if self.update >= last:
                 break
-            progress.add(self._step(position, batch))
+            totals = self._step(position, batch)
+            progress.add(totals)
+            self.epoch.usable += int(totals[3])
             self.update += 1
             self.position = self._behind(position)
             if self.update % pace.log == 0:
-                self._note(progress.numbers())
+                self._note(self._numbers(progress))
                 progress = Progress()
             if self.update % pace.validate == 0 or self.update == last:
                 self._validate()
@@ -141,6 +158,13 @@ class Trainer:
         if self.update == self.recipe.beginning.easy:
             return Position()
         return Position(position.epoch, position.batch + 1)
+
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What all processes left out so far, in the order of the utterances; all have to ask."""
+        for skips in self.processes.gather(self.data.loader.skipped):
+            self.data.loader.note(skips.values())
+        found = self.data.loader.skipped
+        return tuple(found[u.id] for u in self.data.train if u.id in found)
 
     def _batches(self) -> Iterator[tuple[Position, Batch]]:
         mine = (
@@ -169,17 +193,22 @@ class Trainer:
         self.model.begin(batch, position.epoch, self.update)
         with self._autocast():
             parts = self.model(batch)
+        self.data.loader.note(parts.skipped)
         totals = self.processes.total(_totals(parts, batch, self.data.rate))
         loss = parts.transducer + self.recipe.losses.ctc * parts.ctc + parts.graph
         self.updater.optimiser.zero_grad(set_to_none=True)
-        (loss / totals[3].clamp(min=1).to(loss.device)).backward()
+        mean = loss / totals[3].clamp(min=1).to(loss.device)
+        self.scaling.scaled(mean).backward()  # type: ignore[no-untyped-call]
         self.processes.sum_gradients(self.updater.parameters.values())
         self._apply(position)
         found: list[float] = totals.tolist()
         return found
 
     def _apply(self, position: Position) -> None:
-        if self.updater.gradients_are_finite():
+        self.scaling.undo(self.updater.optimiser)
+        finite = self.updater.gradients_are_finite()
+        self.scaling.adapt()
+        if finite:
             self.updater.apply(self.update)
             self.bad = 0
             return
@@ -192,6 +221,12 @@ class Trainer:
         if self._half == torch.float32:
             return nullcontext()
         return torch.autocast(self.processes.device.type, self._half)
+
+    def _numbers(self, progress: Progress) -> dict[str, float]:
+        found = progress.numbers()
+        if not self.model.lowered.facts.graph.losses:
+            del found["graph"]
+        return found
 
     def _note(self, numbers: dict[str, float]) -> None:
         if self.processes.first:
@@ -247,7 +282,7 @@ def _totals(parts: Parts, batch: Batch, rate: int) -> Tensor:
         float(parts.graph.detach()),
         parts.utterances,
         parts.labels,
-        parts.skipped,
+        len(parts.skipped),
         float(batch.samples.sum()) / rate,
     ]
     return torch.tensor(values, dtype=torch.float64)

@@ -49,6 +49,14 @@ class Lstm(Weighted):
         if x.shape[1] <= FEW:
             return self._frame_by_frame(x, h, c, projection)
         weights = [*self._split(), *(() if projection is None else (projection,))]
+        if _lacks_half(x):
+            with torch.autocast(x.device.type, enabled=False):
+                return self._fused(x.float(), h.float(), c.float(), [w.float() for w in weights])
+        return self._fused(x, h, c, weights)
+
+    def _fused(
+        self, x: Tensor, h: Tensor, c: Tensor, weights: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         start = h.unsqueeze(0), c.unsqueeze(0)
         y, h, c = torch._VF.lstm(x, start, weights, True, 1, 0.0, self.training, False, True)
         return y, h[0], c[0]
@@ -88,6 +96,13 @@ class Lstm(Weighted):
         h = x.new_zeros(len(x), self.recurrent) if h is None else h
         c = x.new_zeros(len(x), self.cells) if c is None else c
         return x.new_zeros(len(x), 0, self.recurrent), h, c
+
+
+def _lacks_half(x: Tensor) -> bool:
+    """Whether autocast would ask for float16 on a processor, in which oneDNN has no LSTM."""
+    kind = x.device.type
+    asked = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    return asked and kind == "cpu"
 
 
 class Scan(nn.Module):

@@ -36,6 +36,16 @@ def test_raw_samples(dtype: str) -> None:
     assert np.allclose(np.concatenate(blocks), wanted, atol=2**-15)
 
 
+def test_raw_samples_of_several_channels() -> None:
+    """One sample of each in turn; what is cut within these goes."""
+    wanted = np.linspace(-1, 0.5, 2_000, dtype=np.float32).reshape(2, 1_000)
+    raw = (wanted.T * 2**15).astype("<i2").tobytes()
+    with pytest.warns(UserWarning, match="2 bytes are dropped"):
+        blocks = list(pcm_blocks(Dribble(raw + b"ab"), RATE, seconds=0.02, channels=2))
+    assert [block.shape for block in blocks] == [(2, 320), (2, 320), (2, 320), (2, 40)]
+    assert np.allclose(np.concatenate(blocks, axis=1), wanted, atol=2**-15)
+
+
 def test_a_stream_that_ends_within_a_sample() -> None:
     with pytest.warns(UserWarning, match="1 bytes are dropped"):
         blocks = list(pcm_blocks(io.BytesIO(b"\x00\x40" * 3 + b"\x01"), RATE))
@@ -81,7 +91,8 @@ class FakeStream:
 
     def read(self, size: int) -> tuple[np.ndarray, bool]:
         self.count += 1
-        return np.full((size, 1), self.count / 10, np.float32), self.count == 2
+        block = np.full((size, self.options["channels"]), self.count / 10, np.float32)
+        return block * np.arange(1, 1 + block.shape[1], dtype=np.float32), self.count == 2
 
 
 @pytest.fixture
@@ -99,6 +110,13 @@ def test_a_microphone() -> None:
     with pytest.warns(UserWarning, match="lost samples"):
         assert next(blocks)[0] == np.float32(0.2)
     blocks.close()
+
+
+@pytest.mark.usefixtures("sounddevice")
+def test_several_microphones() -> None:
+    block = next(microphone_blocks(RATE, seconds=0.1, channels=2))
+    assert block.shape == (2, 1_600)
+    assert block[:, 7].tolist() == pytest.approx([0.1, 0.2])
 
 
 @pytest.mark.usefixtures("sounddevice")

@@ -150,17 +150,6 @@ def test_broken_files_cost_no_more_than_themselves(tmp_path: Path) -> None:
     assert loader.report == "skipped: 1 audio cannot be used, 1 not in the vocabulary"
 
 
-def test_an_epoch_of_broken_files_ends_the_run(tmp_path: Path) -> None:
-    utterances = recorded(tmp_path, 3)
-    for one in utterances:
-        one.audio.unlink()
-    with pytest.raises(AsrcError) as caught:
-        list(Loader(dataset()).load(plan(utterances)))
-    (found,) = caught.value.diagnostics
-    assert found.code == "E1005"
-    assert "no such file" in found.help[0]
-
-
 class Careless:
     """A dataset with a mistake that is not the user's."""
 

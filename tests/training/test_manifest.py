@@ -67,6 +67,15 @@ def test_text_may_be_missing_and_lines_blank(tmp_path: Path) -> None:
     assert [(u.id, u.text, u.duration) for u in found] == [("a.wav", "yes", 1.5), ("b.wav", "", 2)]
 
 
+def test_no_text_is_not_an_empty_text(tmp_path: Path) -> None:
+    """`""` says that nothing is said; without the key nobody knows. It is written as it was."""
+    line = '{"audio_filepath": "b.wav", "duration": 2}'
+    found = read_manifest(manifest(tmp_path, GOOD, record(id="b", text=""), line))
+    assert [u.told for u in found] == [True, True, False]
+    write_manifest(tmp_path / "other.jsonl", found)
+    assert read_manifest(tmp_path / "other.jsonl") == found
+
+
 def test_a_missing_duration_is_measured(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", tone(0.75))
     line = '{"audio_filepath": "a.wav", "text": "yes", "offset": 0.25}'

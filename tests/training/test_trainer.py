@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -81,23 +82,47 @@ def test_the_journal_has_every_number_once(tmp_path: Path) -> None:
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     manifest = corpus(tmp_path / "data")
     run(job(manifest, tmp_path / "whole", updates=40))
-    command = [
-        sys.executable,
-        str(HERE / "run_tiny.py"),
-        str(manifest),
-        str(tmp_path / "cut"),
-        "40",
-    ]
-    # The order of sums, and with it the last bit, is that of a number of threads.
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    process = started(manifest, tmp_path / "cut", 40)
     wait_for(lambda: bool(listed(tmp_path / "cut/checkpoints")), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     said = run(job(manifest, tmp_path / "cut", updates=40))
     assert said[0].startswith("resumed at update")
-    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
-    journals = [(tmp_path / n / "log.csv").read_text().splitlines() for n in ("whole", "cut")]
+    same_numbers(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
+    """Three times in a row, from its journal's first line to wherever it is by then."""
+    manifest = corpus(tmp_path / "data")
+    began = time.monotonic()
+    run(job(manifest, tmp_path / "whole", updates=80))
+    took, chance = time.monotonic() - began, random.Random(20)
+    for _ in range(3):
+        process = started(manifest, tmp_path / "cut", 80)
+        journal = (tmp_path / "cut/log.csv", time.time_ns())
+        wait_for(lambda at=journal: changed_since(*at), process)
+        time.sleep(chance.uniform(0.0, 0.4 * took))
+        process.kill()
+        assert process.wait() in (0, -signal.SIGKILL)
+    run(job(manifest, tmp_path / "cut", updates=80))
+    same_numbers(tmp_path / "whole", tmp_path / "cut")
+
+
+def started(manifest: Path, out: Path, updates: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(HERE / "run_tiny.py"), str(manifest), str(out), str(updates)]
+    # The order of sums, and with it the last bit, is that of a number of threads.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+
+
+def changed_since(path: Path, moment: int) -> bool:
+    return path.exists() and path.stat().st_mtime_ns > moment
+
+
+def same_numbers(whole: Path, cut: Path) -> None:
+    """Weights and journal, but for the time that it took."""
+    assert equal(weights(whole), weights(cut))
+    journals = [(out / "log.csv").read_text().splitlines() for out in (whole, cut)]
     timeless = [[line for line in j if ",speed," not in line] for j in journals]
     assert timeless[0] == timeless[1]
 

@@ -13,8 +13,8 @@ from ...compiler.diagnostics import AsrcError, diagnostic
 from ...runtime.audio import audio_info
 from ..manifest import Utterance, write_manifest
 from ..text import normalise
-from .sources import changed
 
+_ARCHIVES = "unpack the set again, from its archive at https://www.openslr.org/12"
 _PURPOSES = {"train": "train", "dev": "dev", "test": "test"}
 
 
@@ -48,7 +48,7 @@ def _sets(folder: Path) -> dict[str, Path]:
         return {folder.name: folder}
     found = {path.name: path for path in sorted(folder.iterdir()) if _is_set(path)}
     if not found:
-        raise changed(folder, "it should hold SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt")
+        raise _wrong(folder, "it should hold SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt")
     return found
 
 
@@ -62,7 +62,7 @@ def _utterances(folder: Path) -> Iterator[Utterance]:
         audio = {path.stem for path in listing.parent.glob("*.flac")}
         if lone := sorted(audio ^ texts.keys()):
             what = "recording" if lone[0] in audio else "text"
-            raise changed(listing, f"`{lone[0]}` has a {what} and nothing else")
+            raise _wrong(listing, f"`{lone[0]}` has a {what} and nothing else")
         for name, text in sorted(texts.items()):
             path = listing.parent / f"{name}.flac"
             seconds = round(audio_info(path).seconds, 4)
@@ -78,7 +78,12 @@ def _lines(listing: Path) -> Iterator[tuple[str, str]]:
     try:
         lines = listing.read_bytes().decode("utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise changed(listing, f"it cannot be read ({error})") from None
+        raise _wrong(listing, f"it cannot be read ({error})") from None
     for line in filter(str.strip, lines):
         name, _, text = line.strip().partition(" ")
         yield name, normalise(text)
+
+
+def _wrong(path: Path, what: str) -> AsrcError:
+    message = f"`{path}` is not what it should be: {what}"
+    return AsrcError(diagnostic("E1003", message, help=_ARCHIVES))

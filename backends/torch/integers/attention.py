@@ -19,6 +19,7 @@ from ...nna.formats import PROBABILITY, Code, beta_of
 from ...nna.kernels import Site
 from ...nna.recipes import RECIPES, Scaled
 from ..attention import in_heads
+from .exact import exactly
 from .kernel import Kernel
 from .kernels import KERNELS
 from .leaves import Ranges
@@ -114,6 +115,7 @@ def _kernel(kind: str, ins: list[Code], out: Code) -> Kernel:
 
 class _Attended(torch.autograd.Function):
     @staticmethod
+    @exactly
     def forward(
         ctx: Any,
         recipes: Recipes,
@@ -142,6 +144,7 @@ class _Attended(torch.autograd.Function):
         return reals_of(mixed.transpose(-2, -3).flatten(-2), recipes.out)
 
     @staticmethod
+    @exactly
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         recipes: Recipes = ctx.recipes
         mine, scores, visible, shares, mixed, apart, *saved = ctx.saved_tensors

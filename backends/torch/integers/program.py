@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...nna.program import Program
+from .exact import exactly
 from .filters import Conv
 from .fused import Fused, Stage, staged
 from .kernel import add, code_of
@@ -122,6 +123,7 @@ def once(call: Call, inputs: Sequence[Tensor], params: Sequence[Tensor]) -> tupl
 
 class _Once(torch.autograd.Function):
     @staticmethod
+    @exactly
     def forward(ctx: Any, call: Call, *given: Tensor) -> tuple[Tensor, ...]:
         engine = call.engine
         count = len(engine.inputs)
@@ -135,6 +137,7 @@ class _Once(torch.autograd.Function):
         return tuple(reals_of(values[n], engine.formats[n]) for n in call.outputs)
 
     @staticmethod
+    @exactly
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         call: Call = ctx.call
         values = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
@@ -177,6 +180,7 @@ def steps(
 
 class _Steps(torch.autograd.Function):
     @staticmethod
+    @exactly
     def forward(ctx: Any, call: Call, count: int, *given: Tensor) -> tuple[Tensor, ...]:
         engine, states = call.engine, list(call.engine.program.states)
         parts = count, count + len(states)
@@ -203,6 +207,7 @@ class _Steps(torch.autograd.Function):
         return *outputs, *(reals_of(held[name], engine.formats[name]) for name in states)
 
     @staticmethod
+    @exactly
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         call: Call = ctx.call
         engine, program = call.engine, call.engine.program

@@ -59,21 +59,40 @@ def apart(some: list[torch.Tensor], others: list[torch.Tensor]) -> float:
     return max(float(((a - b).abs().max() / b.abs().max().clamp(min=1)).detach()) for a, b in pairs)
 
 
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 @pytest.mark.parametrize(("name", "pipeline"), cases(SMALL))
-def test_autocast(name: str, pipeline: str) -> None:
-    """In bfloat16, eight bits of a number: outputs within a few of these, finite gradients."""
+def test_autocast(name: str, pipeline: str, half: torch.dtype) -> None:
+    """With eight or eleven bits of a number: outputs within a few of these, finite gradients."""
     found = facts(name, pipeline)
     lowered = Lowered(found)
     initialise(lowered, seed=1)
     values = random_inputs(found, LENGTHS, 0, torch.float32)
     exact = [x.detach() for x in outputs(found, lowered.eval()(values))]
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", half):
         rough = outputs(found, lowered(values))
-    assert apart([x.float() for x in rough], exact) < 0.1
+    assert apart([x.float() for x in rough], exact) < (0.1 if half == torch.bfloat16 else 0.05)
     sum(x.float().square().mean() for x in rough).backward()  # type: ignore[union-attr]
     grads = [p.grad for p in lowered.parameters() if p.grad is not None]
     assert grads
     assert all(torch.isfinite(g).all() for g in grads)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+def test_integers_are_the_same_under_autocast(half: torch.dtype) -> None:
+    """Forward and backward, also where the whole update is within autocast."""
+    found = facts("commands/convrnnt.asr", "nna")
+    lowered = Lowered(found)
+    initialise(lowered, seed=1)
+    values = random_inputs(found, LENGTHS, 0, torch.float32)
+    made, grads = [], []
+    for within in (False, True):
+        lowered.zero_grad()
+        with torch.autocast("cpu", half, enabled=within):
+            made.append(outputs(found, lowered.eval()(values)))
+            sum(x.square().mean() for x in made[-1]).backward()  # type: ignore[union-attr]
+        grads.append([p.grad for p in lowered.parameters() if p.grad is not None])
+    for exact, same in ((made[0], made[1]), (grads[0], grads[1])):
+        assert all(torch.equal(a, b) for a, b in zip(exact, same, strict=True))
 
 
 @LOUD

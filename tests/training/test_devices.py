@@ -1,0 +1,67 @@
+"""Where a training computes, and that what it computes with is there as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from asrc.backends.torch.audio import Logmel
+from asrc.backends.torch.lowered import Lowered
+from asrc.compiler.diagnostics import AsrcError
+from asrc.tests.training.tiny import RATE, build, corpus
+from asrc.training.manifest import read_manifest
+from asrc.training.plan import set_statistics
+from asrc.training.processes import backends_of, place_of
+
+
+@pytest.mark.parametrize(
+    ("device", "local", "gpus", "place"),
+    [
+        (None, 0, 0, "cpu"),
+        (None, 1, 2, "cuda:1"),
+        ("cpu", 1, 2, "cpu"),
+        ("cuda", 0, 1, "cuda:0"),
+        ("cuda", 3, 4, "cuda:3"),
+        ("cuda:1", 0, 2, "cuda:1"),
+    ],
+)
+def test_a_process_has_a_gpu_of_its_own(
+    device: str | None, local: int, gpus: int, place: str
+) -> None:
+    assert place_of(device, local, gpus) == torch.device(place)
+
+
+@pytest.mark.parametrize(
+    ("device", "local", "gpus"),
+    [("cuda", 0, 0), ("cuda:1", 0, 1), (None, 2, 2), ("meta", 0, 1), ("gpu", 0, 1)],
+)
+def test_a_device_that_is_not_there(device: str | None, local: int, gpus: int) -> None:
+    with pytest.raises(AsrcError, match="E1008"):
+        place_of(device, local, gpus)
+
+
+def test_counts_on_the_host_are_added_too() -> None:
+    assert backends_of(torch.device("cpu")) == "gloo"
+    assert backends_of(torch.device("cuda", 1)) == "cpu:gloo,cuda:nccl"
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_statistics_are_taken_where_the_model_is(tmp_path: Path) -> None:
+    """On a device that computes nothing: what the front end is given is on it."""
+    lowered, seen = Lowered(build(8)).to("meta"), []
+
+    def note(module: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        seen.append(given[0].device.type)
+        raise Stopped
+
+    front = next(m for m in lowered.leaves.values() if isinstance(m, Logmel))
+    front.register_forward_pre_hook(note)
+    with pytest.raises(Stopped):
+        set_statistics(lowered, read_manifest(corpus(tmp_path, 1)), RATE, lambda line: None)
+    assert seen == ["meta"]
