@@ -26,7 +26,7 @@ class TosaModel:
 
     def __init__(self, program: Program, tools: Path, folder: Path) -> None:
         self.program, self.tools, self.folder = program, tools, folder
-        self.states = program.at_rest()
+        self.reset()
         (folder / "program.mlir").write_text(tosa(program))
         packed = "retain-graph-input-output-names=true tosa-flatbuffer-filename=program.tosa"
         self._run(
@@ -37,6 +37,10 @@ class TosaModel:
             f"--tosa-serialize={packed}",
             *("-o", "/dev/null"),
         )
+
+    def reset(self) -> None:
+        """States stand for zero again."""
+        self.states = self.program.at_rest()
 
     def _run(self, name: str, *arguments: str) -> None:
         tool = str((self.tools / name).resolve())
