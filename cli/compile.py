@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .terminal import common, look, show_json, show_table, show_text
+from .terminal import common, look, show_diagnostics, show_json, show_table, show_text
 
 if TYPE_CHECKING:
+    from ..backends.nna.machine import Estimate
+    from ..backends.nna.program import Array
+    from ..compiler.diagnostics import Diagnostic
+    from ..compiler.spec import Call
     from ..runtime.recogniser import Recogniser
     from ..runtime.samples import Samples
 
@@ -24,6 +31,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--calibrate", type=PATH, help="A manifest to take ranges from.")
 @click.option("--utterances", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--weights", "bits", type=click.IntRange(1, 8), help="Bits; nna: 8, triton: float.")
+@click.option("--passes", metavar="CALLS", help="In place of --weights: what passes quantise.")
 @click.option("--coded", type=float, help="nna: of --weights, bits in the coded weight stream.")
 @click.option("--machine", multiple=True, help="An accelerator, or its `.toml` file.")
 @click.option(
@@ -39,6 +47,7 @@ def command(
     calibrate: Path | None,
     utterances: int,
     bits: int | None,
+    passes: str | None,
     coded: float | None,
     machine: tuple[str, ...],
     optimise: str | None,
@@ -56,6 +65,10 @@ def command(
     after `substitute` and `quantize` has all of this already and is compiled as it is. What stays
     on the host is listed with the reason. `asrc transcribe` and `asrc eval` take the file.
 
+    --passes, such as "quantize(encoder, weights=4), quantize(joint, weights=8)", run first, on the
+    trained model, its batch norms folded; a later one for the same values counts. Weights of which
+    they say nothing, nor a training before, have 8 bits.
+
     With --machine, which may be repeated, Vela compiles the programs for that accelerator as well;
     times and memory are its estimates for one step. Of a machine that is known by its rates alone,
     such as generic-8bit, they are asrc's own. Vela minds speed, and with --optimise size memory
@@ -66,41 +79,114 @@ def command(
     With --exact, the file holds the integer programs that `nna` has, and every code of them is
     the same on the GPU.
     """
-    _check(target, bits, coded, exact)
+    _check(target, bits, coded, exact, passes)
     if optimise and not machine:
         raise click.UsageError("--optimise is what --machine is compiled for, and there is none")
+    _check_folder(model)
     if target == "triton" and not exact:
         _for_triton(model, bits, out)
         return
-    bits = 8 if bits is None else bits
+    from ..backends.nna.machine import chosen
     from ..compiler.artefact import write_artefact
-    from ..runtime.calibration import graph_inputs
-    from ..runtime.compiled import compiled, for_machines, needs_audio, read_compiled
+    from ..dsl.render import as_dict
+    from ..runtime.compiled import for_machines, read_compiled
     from ..runtime.recogniser import read_recogniser
     from ..runtime.threads import use_threads
 
     use_threads(threads)
-    recogniser = read_recogniser(model)
-    if calibrate is None and needs_audio(recogniser, bits):
-        raise click.UsageError("a float model needs --calibrate: real audio gives the ranges")
-    heard = [] if calibrate is None else _heard(recogniser, calibrate, utterances)
-    inputs = graph_inputs(recogniser.lowered, recogniser.vocabulary, heard)
-    limit = None if coded is None else Fraction(str(coded))
-    parts = compiled(recogniser, inputs, bits, "triton" if exact else "asrc", limit)
-    write_artefact(out, for_machines(parts, machine, optimise == "size"))
+    machines = chosen(machine, optimise == "size")
+    wanted = _Wanted(8 if bits is None else bits, coded, _calls(passes), exact)
+    told: list[Diagnostic] = []
+    parts, spent = _compiled(read_recogniser(model), calibrate, utterances, wanted, told.append)
+    write_artefact(out, for_machines(parts, machines))
     found = read_compiled(out)
+    spent |= {"machines": _compiling(found.estimates)}
     if look().json:
         figures = {**_figures(found.programs), "estimates": _plain(found.estimates)}
-        show_json({"artefact": str(out), "bytes": out.stat().st_size, **figures})
+        sizes = {"artefact": str(out), "bytes": out.stat().st_size}
+        warnings = [as_dict(each) for each in told]
+        show_json({**sizes, **figures, "seconds": spent, "warnings": warnings})
         return
+    show_diagnostics(told)
     _show(found.programs, found.manifest["host"])
     if found.estimates:
         _show_estimates(found.estimates)
+    _show_times(spent)
     show_text(f"{out}: {out.stat().st_size:,} bytes")
 
 
-def _check(target: str, bits: int | None, coded: float | None, exact: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What to compile a model to."""
+
+    bits: int
+    coded: float | None
+    passes: Sequence[Call]
+    exact: bool
+
+
+def _compiled(
+    recogniser: Recogniser,
+    calibrate: Path | None,
+    count: int,
+    wanted: _Wanted,
+    warn: Callable[[Diagnostic], None],
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The parts of an artefact, and the seconds that ranges and all the rest took.
+
+    Raises UsageError where ranges are missing and there is no audio."""
+    from ..runtime.calibration import graph_inputs
+    from ..runtime.compiled import compiled, needs_audio
+
+    if calibrate is None and needs_audio(recogniser, wanted.bits, wanted.passes):
+        raise click.UsageError("a float model needs --calibrate: real audio gives the ranges")
+    heard = [] if calibrate is None else _heard(recogniser, calibrate, count)
+    inputs = _Timed(graph_inputs(recogniser.lowered, recogniser.vocabulary, heard))
+    limit = None if wanted.coded is None else Fraction(str(wanted.coded))
+    place = "triton" if wanted.exact else "asrc"
+    parts = compiled(recogniser, inputs, wanted.bits, place, limit, wanted.passes, warn)
+    whole = perf_counter() - inputs.start
+    return parts, {"calibration": inputs.seconds, "programs": whole - inputs.seconds}
+
+
+@dataclass
+class _Timed:
+    """Inputs, and the seconds until whoever takes them has done with the last one."""
+
+    inputs: Iterable[Mapping[str, Array]]
+    start: float = field(default_factory=perf_counter)
+    seconds: float = 0.0
+
+    def __iter__(self) -> Iterator[Mapping[str, Array]]:
+        yield from self.inputs
+        self.seconds = perf_counter() - self.start
+
+
+def _calls(passes: str | None) -> tuple[Call, ...]:
+    from ..dsl.pipelines import parse_pass_text
+
+    return () if passes is None else parse_pass_text(passes, "--passes")
+
+
+def _check_folder(model: Path) -> None:
+    """Raises AsrcError E0008 where a file, such as a model's text, stands for a trained model."""
+    from ..compiler.diagnostics import AsrcError, diagnostic
+
+    if model.is_file():
+        message = f"`{model}` is a file; what is compiled is a folder with weights"
+        text = model if model.suffix == ".asr" else "MODEL.asr"
+        help = f"`asrc train {text} --train DATA.jsonl --out RUN` makes one, `RUN/best`"
+        raise AsrcError(diagnostic("E0008", message, help=help))
+
+
+def _check(
+    target: str, bits: int | None, coded: float | None, exact: bool, passes: str | None
+) -> None:
     """Raises UsageError for options that do not go together."""
+    if passes is not None and (bits is not None or coded is not None):
+        raise click.UsageError("--passes says it all: `quantize(weights=4, coded=3)`, for example")
+    if passes is not None and target == "triton" and not exact:
+        raise click.UsageError("--passes is for integer programs")
     if exact and target != "triton":
         raise click.UsageError("--exact is for --target triton; the integers of nna are exact")
     if coded is not None and not 1 < coded <= (bits or 8) < 8:
@@ -161,18 +247,38 @@ def _plain(estimates: Any) -> dict[str, Any]:
     return {on: {n: asdict(e) for n, e in of.items()} for on, of in estimates.items()}
 
 
+def _compiling(estimates: Any) -> dict[str, float]:
+    """Seconds of the accelerators' own compilers, by machine."""
+    ours = {on for on, of in estimates.items() if all(e.by == "asrc" for e in of.values())}
+    return {
+        on: sum(e.compiling for e in of.values()) for on, of in estimates.items() if on not in ours
+    }
+
+
+def _show_times(spent: Mapping[str, Any]) -> None:
+    steps = {"calibration": "calibration", "codebooks and programs": "programs"}
+    rows = [(step, "asrc", f"{spent[name]:.1f}") for step, name in steps.items()]
+    rows += [(on, "Vela", f"{seconds:.1f}") for on, seconds in spent["machines"].items()]
+    show_table(("time", "by", "seconds"), rows, left=2)
+
+
+_HEAD = (
+    *("estimates", "by", "us a step", "KiB of SRAM", "of flash", "of DRAM"),
+    *("bits a weight", "off the accelerator"),
+)
+
+
 def _show_estimates(estimates: Any) -> None:
-    head = ("estimates", "by", "us a step", "KiB of SRAM", "bits a weight", "off the accelerator")
-    rows = [
-        (
-            f"{on} {name}",
-            e.by,
-            f"{1e6 * e.seconds:.0f}",
-            f"{e.sram / 1024:.1f}",
-            f"{e.bits:.2f}",
-            str(e.elsewhere),
-        )
-        for on, programs in estimates.items()
-        for name, e in programs.items()
-    ]
-    show_table(head, rows, left=2)
+    every = [(on, name, e) for on, of in estimates.items() for name, e in of.items()]
+    show_table(_HEAD, [_row(f"{on} {name}", e) for on, name, e in every], left=2)
+    if any(e.by == "asrc" for _, _, e in every):
+        show_text("by asrc: from rates alone; flash is the stream of weights, and nothing else")
+
+
+def _row(title: str, e: Estimate) -> tuple[str, ...]:
+    figures = (f"{1e6 * e.seconds:.0f}", *map(_kib, (e.sram, e.flash, e.dram)), f"{e.bits:.2f}")
+    return (title, e.by, *figures, str(e.elsewhere))
+
+
+def _kib(count: int | None) -> str:
+    return "-" if count is None else f"{count / 1024:.1f}"

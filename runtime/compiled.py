@@ -1,6 +1,7 @@
 """A recogniser compiled for an accelerator: what the artefact holds, made and read again.
 
-    manifest.json            rates, look-ahead, states, who computes what and why, the card
+    manifest.json            rates, look-ahead, inputs, outputs and states of programs, who computes
+                             what and why, how it was compiled, by which asrc, the card
     model.asrir, vocabulary  the whole graph, and what its labels spell
     front.asrir, front.safetensors  what the host makes of audio
     table.safetensors        rows of the embedding, as codes
@@ -13,16 +14,19 @@ and for each of encoder, predictor and joint:
     <program>.golden.safetensors           what it gives on inputs that are there, too
     <machine>/<program>.tflite             what the accelerator's own compiler made of it
 
-`estimates.json` has that compiler's estimates.
+`estimates.json` has that compiler's estimates, or ours; the manifest then says what the machines
+are, and what they were optimised for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +38,23 @@ from ..backends.nna.calibrate import calibrated, missing
 from ..backends.nna.estimate import estimated
 from ..backends.nna.golden import recorded
 from ..backends.nna.lower import Lowered as Steady
-from ..backends.nna.machine import Estimate, Plain, machine, smallest, vela
-from ..backends.nna.program import Array
+from ..backends.nna.machine import Estimate, Machine, Plain, Vela, description, vela
+from ..backends.nna.program import Array, Program
 from ..backends.nna.saved import packed, restored, saved
 from ..backends.nna.tflite import tflite
 from ..backends.nna.transducer import Ends, Programs, compile_transducer, front_end
 from ..backends.torch.lowered import Lowered
 from ..backends.torch.weights import load_weights
 from ..compiler.artefact import read_artefact
-from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ..compiler.facts import Facts
 from ..compiler.facts.numbers import is_range
+from ..compiler.graph import Attr, Graph
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
+from ..compiler.manager import run_pipeline
 from ..compiler.protocol import Weights
+from ..compiler.spec import Call
 from ..compiler.types import Stream, base_clock
 from ..passes.dce import Dce
 from ..passes.fold_norm import FoldNorm
@@ -63,6 +70,7 @@ from .vocabulary import Vocabulary, parse_vocabulary
 
 KIND = "transducer of integer programs"
 NAMES = ("encoder", "predictor", "joint")
+Warn = Callable[[Diagnostic], None]
 
 
 @dataclass(frozen=True)
@@ -106,14 +114,18 @@ def compiled(
     bits: int = 8,
     on: str = PLACES[0],
     coded: Fraction | None = None,
+    passes: Sequence[Call] = (),
+    warn: Warn | None = None,
 ) -> dict[str, bytes]:
     """The parts of an artefact, whose programs run at one of `places.PLACES`.
 
     A float model is quantised first, its batch norms folded: weights of `bits`, `coded` in so many,
     ranges from utterances (inputs of the graph by path). One that was trained in integers is what
-    it is. Raises AsrcError E0701 for what no side computes, E1008 for what is no plain transducer.
+    it is, and what `passes` say counts before either. Raises AsrcError E0701 for what no side
+    computes, E1008 for what is no plain transducer, and what the passes raise; `warn` is told of
+    norms that the utterances make too coarse (W0602).
     """
-    facts, weights = quantised_model(recogniser, utterances, bits, coded)
+    facts, weights = quantised_model(recogniser, utterances, bits, coded, passes, warn)
     programs = compile_transducer(facts, ends_of(recogniser), weights)
     graph = front_end(facts.graph, programs.features)
     front, kept = Dce().run(graph, weights)
@@ -125,9 +137,10 @@ def compiled(
         "front.safetensors": packed(kept),
         "table.safetensors": packed({"rows": programs.table}),
         "numbers.safetensors": packed({n: weights[n] for n in missing(facts, {})}),
-        "manifest.json": (
-            json.dumps(_manifest(recogniser, facts, programs, bits) | {"on": on}, indent=1) + "\n"
-        ).encode(),
+        "manifest.json": _json(
+            _manifest(recogniser, facts, programs)
+            | {"bits": bits, "options": _options(bits, coded, passes), "on": on}
+        ),
     }
     for name in NAMES:
         lowered: Steady = getattr(programs, name)
@@ -142,23 +155,30 @@ def quantised_model(
     utterances: Iterable[Mapping[str, Array]],
     bits: int,
     coded: Fraction | None = None,
+    passes: Sequence[Call] = (),
+    warn: Warn | None = None,
 ) -> tuple[Facts, dict[str, Array]]:
     """The graph as the accelerator has it, its weights with ranges, scales and codebooks."""
-    facts, weights = _narrow(recogniser, bits, coded)
-    return facts, calibrated(facts, weights, utterances)
+    facts, weights = _narrow(recogniser, bits, coded, passes)
+    return facts, {**calibrated(facts, weights, utterances, warn), **weights}
 
 
-def needs_audio(recogniser: Recogniser, bits: int) -> bool:
+def needs_audio(recogniser: Recogniser, bits: int, passes: Sequence[Call] = ()) -> bool:
     """Whether any range has yet to be taken; one that was trained in integers has all."""
-    return any(is_range(name) for name in missing(*_narrow(recogniser, bits)))
+    return any(is_range(name) for name in missing(*_narrow(recogniser, bits, passes=passes)))
 
 
-def with_numbers(recogniser: Recogniser, bits: int, numbers: Mapping[str, Array]) -> Lowered:
+def with_numbers(
+    recogniser: Recogniser, bits: int, numbers: Mapping[str, Array], graph: Graph | None = None
+) -> Lowered:
     """A trained model as it is in training with integers, with an artefact's ranges and scales.
 
-    Raises AsrcError E1006 where the artefact is of another model.
+    `graph` is the artefact's, which counts before `bits`: it has what its passes noted. Raises
+    AsrcError E1006 where the artefact is of another model.
     """
     facts, weights = _narrow(recogniser, bits)
+    if graph is not None:
+        facts, weights = Facts(graph), _unwidened(weights, facts.graph, graph)
     whole = {name: torch.from_numpy(np.array(x)) for name, x in {**weights, **numbers}.items()}
     found = Lowered(facts)
     load_weights(found, whole, "the artefact's numbers")
@@ -166,40 +186,81 @@ def with_numbers(recogniser: Recogniser, bits: int, numbers: Mapping[str, Array]
 
 
 def _narrow(
-    recogniser: Recogniser, bits: int, coded: Fraction | None = None
-) -> tuple[Facts, Mapping[str, Array]]:
-    """The graph as the accelerator has it; what passes have noted in training stays so."""
+    recogniser: Recogniser,
+    bits: int,
+    coded: Fraction | None = None,
+    passes: Sequence[Call] = (),
+) -> tuple[Facts, Weights]:
+    """The graph as the accelerator has it; what passes have noted, in training or now, stays so."""
     graph, weights = recogniser.facts.graph, _weights(recogniser.lowered)
     folded: Weights | None = weights
     for each in (FoldNorm("batchnorm"), Substitute()):
         graph, folded = each.run(graph, folded)
     assert folded is not None
+    graph, folded = _passed(graph, folded, passes) if passes else (graph, folded)
     whole, _ = Quantize(weights=bits, coded=coded).run(graph, None)
     noted = whole.rewrite(node.with_attrs(**graph[node.path].attrs) for node in whole)
     return Facts(noted), folded
 
 
-def for_machines(
-    parts: Mapping[str, bytes], names: Iterable[str], small: bool = False
-) -> dict[str, bytes]:
-    """The parts, and programs compiled for accelerators by their own compiler, with its estimates;
-    for an accelerator that has none, our estimates. `small` prefers size to speed.
+def _passed(graph: Graph, weights: Weights, passes: Sequence[Call]) -> tuple[Graph, Weights]:
+    """After the passes, without scales and codebooks of weights that these made others of."""
+    found = run_pipeline(graph, passes, weights=weights)
+    assert found.weights is not None
+    return found.graph, _unwidened(found.weights, graph, found.graph)
 
-    They are `<machine>/<program>.tflite` and `estimates.json`. Raises AsrcError E0702 for a machine
-    that is not known, E0704 where its compiler does not take a program or its memory is too small.
+
+def _unwidened(weights: Weights, before: Graph, after: Graph) -> Weights:
+    """Without the scales and codebooks of weights whose notes differ in the two graphs."""
+    was = {node.path: _width(node.attrs) for node in before}
+    others = [node.path for node in after if _width(node.attrs) != was.get(node.path)]
+    stale = {f"{path}.{name}" for path in others for name in ("scale", "codebook")}
+    return {name: x for name, x in weights.items() if name not in stale}
+
+
+def _width(attrs: Mapping[str, Attr]) -> tuple[Attr, ...]:
+    return attrs.get("weights"), attrs.get("coded"), attrs.get("per", "row")
+
+
+def for_machines(parts: Mapping[str, bytes], machines: Sequence[Machine]) -> dict[str, bytes]:
+    """The parts, and programs compiled for accelerators by their own compiler, with its estimates;
+    for an accelerator that has none, our estimates.
+
+    They are `<machine>/<program>.tflite` and `estimates.json`; `machines` of the manifest says what
+    each is. Raises AsrcError E0704 where its compiler does not take a program or its memory is too
+    small.
     """
+    if not machines:
+        return dict(parts)
     found = dict(parts)
-    estimates: dict[str, dict[str, Any]] = {}
-    for on in [smallest(machine(name)) if small else machine(name) for name in names]:
-        for name in NAMES:
-            if isinstance(on.how, Plain):
-                estimate = estimated(restored(parts, name).program, on)
-            else:
-                found[f"{on.name}/{name}.tflite"], estimate = vela(parts[f"{name}.tflite"], on)
-            estimates.setdefault(on.name, {})[name] = asdict(estimate)
-    if estimates:
-        found["estimates.json"] = (json.dumps(estimates, indent=1) + "\n").encode()
-    return found
+    estimates: dict[str, dict[str, Any]] = {on.name: {} for on in machines}
+    for on, name in product(machines, NAMES):
+        if isinstance(on.how, Plain):
+            estimate = estimated(restored(parts, name).program, on)
+        else:
+            found[f"{on.name}/{name}.tflite"], estimate = vela(parts[f"{name}.tflite"], on)
+        estimates[on.name][name] = asdict(estimate)
+    said = {on.name: {**description(on), "by": _by(on)} for on in machines}
+    manifest = {**json.loads(parts["manifest.json"]), "machines": said}
+    return {**found, "estimates.json": _json(estimates), "manifest.json": _json(manifest)}
+
+
+def _by(on: Machine) -> str:
+    """Whose the estimates are, and of which version."""
+    package, name = ("ethos-u-vela", "Vela") if isinstance(on.how, Vela) else ("asrc", "asrc")
+    return f"{name} {_version(package)}".rstrip()
+
+
+def _version(package: str) -> str:
+    """Nothing where it is not installed: a bare checkout has none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _json(plain: Mapping[str, Any]) -> bytes:
+    return (json.dumps(plain, indent=1) + "\n").encode()
 
 
 def _weights(lowered: Lowered) -> dict[str, Array]:
@@ -224,9 +285,7 @@ def paces(facts: Facts, programs: Programs) -> Pace:
     return Pace(_period(facts, programs.features), flags, _period(facts, output))
 
 
-def _manifest(
-    recogniser: Recogniser, facts: Facts, programs: Programs, bits: int
-) -> dict[str, Any]:
+def _manifest(recogniser: Recogniser, facts: Facts, programs: Programs) -> dict[str, Any]:
     encoder = programs.encoder
     (output,) = encoder.made
     values = {programs.features: programs.features, output: output}
@@ -240,17 +299,52 @@ def _manifest(
         "row": programs.row,
         "periods": {name: str(_period(facts, path)) for name, path in values.items()},
         "lookahead": str(clock_of(facts, output).lookahead),
-        "host": dict(programs.placement.host),
-        "states": {name: _states(getattr(programs, name)) for name in NAMES},
-        "bits": bits,
+        "host": {**programs.placement.host, **_beside(programs)},
+        "programs": {name: _ends(getattr(programs, name).program) for name in NAMES},
+        "states": {name: _states(getattr(programs, name).program) for name in NAMES},
+        "asrc": _version("asrc"),
         "card": dict(recogniser.card),
     }
 
 
-def _states(lowered: Steady) -> dict[str, dict[str, Any]]:
-    """What is carried from step to step: shape and format."""
-    tensors = (lowered.program.tensors[name] for name in lowered.program.states)
-    return {t.name: {"shape": t.shape, "dtype": t.dtype, "scale": t.scale} for t in tensors}
+def _beside(programs: Programs) -> dict[str, str]:
+    """What the host computes that is no value of the graph, and why."""
+    tensor = programs.encoder.program.tensors[programs.features]
+    quantiser = f"{programs.features} to {tensor.dtype}"
+    return {quantiser: "features are float, and the encoder reads codes", **_DECODING}
+
+
+_DECODING = {
+    "arg-max": "it chooses a label, which says what runs next",
+    "beam search": "it keeps and compares sentences, more or fewer at every frame",
+}
+
+
+def _options(bits: int, coded: Fraction | None, passes: Sequence[Call]) -> dict[str, Any]:
+    """What was asked for: bits of weights that no pass, in training or now, gave others to."""
+    called = ", ".join(map(str, passes))
+    return {"weights": bits, "coded": None if coded is None else str(coded), "passes": called}
+
+
+def _ends(program: Program) -> dict[str, Any]:
+    """Inputs and outputs in their order, states among them."""
+    both = {"inputs": program.inputs, "outputs": program.outputs}
+    return {end: _formats(program, names) for end, names in both.items()}
+
+
+def _states(program: Program) -> dict[str, dict[str, Any]]:
+    """What is carried from step to step, and the output that is its next value."""
+    found = _formats(program, program.states)
+    return {name: {**plain, "next": program.states[name]} for name, plain in found.items()}
+
+
+def _formats(program: Program, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A code stands for `scale * (code - zero)`."""
+    tensors = (program.tensors[name] for name in names)
+    return {
+        t.name: {"shape": t.shape, "dtype": t.dtype, "scale": t.scale, "zero": t.zero}
+        for t in tensors
+    }
 
 
 def _period(facts: Facts, path: str) -> Fraction:

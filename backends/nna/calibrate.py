@@ -30,7 +30,8 @@ def calibrated(
     some utterances of the float model, scales and codebooks of weights. Those that are there stay.
 
     `utterances` are inputs of the graph by path, as `compiler.reference.evaluate` takes them;
-    `warn` is told of norms that they make too coarse (W0602). Raises AsrcError E1005 for a value of which they have no frame.
+    `warn` is told of norms that they make too coarse (W0602). Raises AsrcError E1005 for a value of
+    which they have no frame.
     """
     lacking, found = missing(facts, weights), dict(weights)
     if not lacking:
@@ -41,7 +42,7 @@ def calibrated(
     for node in facts.graph:
         for name, made in _of_weights(node, weights):
             found.setdefault(name, made)
-        if node.op == "weight":  # it learns
+        if f"{node.path}.range" not in weights and node.op == "weight":  # it learns
             found[f"{node.path}.range"] = MARGIN * found[f"{node.path}.range"]
     if warn is not None:
         for each in too_coarse(facts.graph, variances):

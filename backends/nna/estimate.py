@@ -3,7 +3,8 @@
 An operator begins after a set-up, then makes its products while its weights stream in, whichever
 takes longer; operators that make no products give so many results a cycle. Weights stream at the
 width of an index into their values, these beside them. Values that are alive at once are the
-memory. This is arithmetic, not a measurement and no compiler's word.
+memory; flash holds the stream of weights, and what else it would hold is not counted. This is
+arithmetic, not a measurement and no compiler's word.
 """
 
 from __future__ import annotations
@@ -35,15 +36,18 @@ def estimated(program: Program, on: Machine) -> Estimate:
         raise AsrcError(diagnostic("E0704", message, help=help))
     here = [op for op in program.ops if _takes(how, program, op)]
     weights = {t.name: t for op in here for t in program.of(op)[0][1:2] if _is_weight(op, t)}
+    streamed = sum(map(stream, weights.values()))
     return Estimate(
         seconds=sum(_cycles(how.rates, program, op) for op in here) / how.rates.clock,
         sram=sram,
-        stream=sum(map(stream, weights.values())),
+        stream=streamed,
         weights=sum(prod(tensor.shape) for tensor in weights.values()),
         operators=len(here),
         elsewhere=len(program.ops) - len(here),
         compiling=0.0,
         by="asrc",
+        flash=streamed,
+        dram=0,
     )
 
 

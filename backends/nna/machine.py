@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,6 +25,8 @@ from typing import Any
 from ...compiler.diagnostics import AsrcError, diagnostic
 from ...compiler.files import read_bytes
 from ...compiler.nearest import did_you_mean
+from .program import LIMITS
+from .recipes import RECIPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Machine:
 class Estimate:
     """Of one step of a program: seconds; bytes of SRAM; bytes of weights as they are streamed, and
     how many weights these are; operators on the accelerator and off it; seconds of compiling; whose
-    estimate it is."""
+    estimate it is; bytes of flash and of DRAM, `None` where an older asrc has not written them."""
 
     seconds: float
     sram: int
@@ -85,6 +88,8 @@ class Estimate:
     elsewhere: int
     compiling: float
     by: str = "Vela"
+    flash: int | None = None
+    dram: int | None = None
 
     @property
     def bits(self) -> float:
@@ -99,23 +104,94 @@ def machines() -> dict[str, Machine]:
     return {path.stem: _described(path) for path in sorted(paths)}
 
 
+class _Unfit(ValueError):
+    """What is wrong with a description, and what helps."""
+
+    def __init__(self, message: str, help: str = "") -> None:
+        super().__init__(message)
+        self.help = help
+
+
 def _described(path: Path) -> Machine:
     try:
         table = tomllib.loads(read_bytes(path).decode())
-        how = Vela(**table["vela"]) if "vela" in table else _plain(table)
-        return Machine(path.stem, str(table["summary"]), how)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        how = _vela(table) if "vela" in table else _plain(table)
+        return Machine(path.stem, _text("a description", table, "summary"), how)
+    except ValueError as error:
         message = f"`{path}` describes no accelerator: {error}"
-        help = "compare it with backends/nna/machines/generic-8bit.toml"
+        help = getattr(error, "help", "")
+        help = help or "compare it with backends/nna/machines/generic-8bit.toml"
         raise AsrcError(diagnostic("E0702", message, help=help)) from None
 
 
+def _vela(table: Mapping[str, Any]) -> Vela:
+    _check_names("a description for Vela", table, ("summary", "vela"))
+    names = _table(table, "vela")
+    _check_names("[vela]", names, ("accelerator", "system", "memory"), ("optimise",))
+    return Vela(**{name: _text("[vela]", names, name) for name in names})
+
+
 def _plain(table: Mapping[str, Any]) -> Plain:
-    kinds = {str(dtype): frozenset(map(str, names)) for dtype, names in table["operators"].items()}
-    rates = Rates(**{name: float(value) for name, value in table["rates"].items()})
+    _check_names("a description", table, ("summary", "operators", "rates", "memory"), ("vela",))
+    memory, operators = _table(table, "memory"), _table(table, "operators")
+    _check_names("[memory]", memory, ("sram",))
+    _check_names("[operators]", operators, (), LIMITS)
+    kinds = {dtype: _kinds(dtype, names) for dtype, names in operators.items()}
+    return Plain(kinds, _rates(_table(table, "rates")), _bytes("sram", memory["sram"]))
+
+
+def _rates(table: Mapping[str, Any]) -> Rates:
+    _check_names("[rates]", table, [field.name for field in fields(Rates)])
+    rates = Rates(**{name: _number(name, value) for name, value in table.items()})
     if min(rates.clock, rates.products, rates.elements, rates.weights) <= 0 or rates.setup < 0:
-        raise ValueError("rates are above zero")
-    return Plain(kinds, rates, int(table["memory"]["sram"]))
+        raise _Unfit("rates are above zero")
+    return rates
+
+
+def _check_names(
+    where: str, table: Iterable[str], needed: Iterable[str], known: Iterable[str] = ()
+) -> None:
+    """Raises _Unfit for a name that is not known, with a near one, and for one that lacks."""
+    needed, every = list(needed), [*needed, *known]
+    for name in table:
+        if name not in every:
+            help = did_you_mean(name, every) or f"known are {', '.join(every)}"
+            raise _Unfit(f"{where} has no `{name}`", help)
+    if lacking := [name for name in needed if name not in table]:
+        raise _Unfit(f"{where} needs `{lacking[0]}`")
+
+
+def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    if not isinstance(found := table[name], Mapping):
+        raise _Unfit(f"`{name}` is a table: `[{name}]`")
+    return found
+
+
+def _text(where: str, table: Mapping[str, Any], name: str) -> str:
+    if not isinstance(found := table[name], str) or not found.strip():
+        raise _Unfit(f"{where} has `{name} = {found!r}`, it must be a text")
+    return found
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value) if abs(value) < 1e300 else float("inf")
+        if isfinite(number):
+            return number
+    raise _Unfit(f"`{name}` is {value!r}, it must be a finite number")
+
+
+def _bytes(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise _Unfit(f"`{name}` is {value!r}, it must be a whole number of bytes above zero")
+    return value
+
+
+def _kinds(dtype: str, names: object) -> frozenset[str]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _Unfit(f"`{dtype}` must be a list of operators' names")
+    _check_names(f"asrc, for `{dtype}`,", names, (), RECIPES)
+    return frozenset(names)
 
 
 def machine(name: str) -> Machine:
@@ -133,6 +209,31 @@ def machine(name: str) -> Machine:
     raise AsrcError(diagnostic("E0702", f"there is no accelerator `{name}`", help=help))
 
 
+def chosen(names: Iterable[str], small: bool = False) -> list[Machine]:
+    """Machines by name or path, each its `smallest` if these are wanted.
+
+    Raises what `machine` raises, and AsrcError E0702 for two of one name, by which their programs
+    and estimates are kept.
+    """
+    found: dict[str, Machine] = {}
+    for on in map(machine, names):
+        if on.name in found:
+            message = f"two accelerators are called `{on.name}`"
+            help = "a file gives its name without `.toml`: rename one, or name it once"
+            raise AsrcError(diagnostic("E0702", message, help=help))
+        found[on.name] = smallest(on) if small else on
+    return list(found.values())
+
+
+def description(on: Machine) -> dict[str, Any]:
+    """What a machine is, as plain data: with it, two estimates can be told apart."""
+    if isinstance(on.how, Vela):
+        return {"summary": on.summary, **asdict(on.how)}
+    operators = {dtype: sorted(kinds) for dtype, kinds in on.how.operators.items()}
+    rates = asdict(on.how.rates)
+    return {"summary": on.summary, "operators": operators, "rates": rates, "sram": on.how.sram}
+
+
 def smallest(on: Machine) -> Machine:
     """The machine, its compiler told to make files and memory small before time: Ethos-U85 then
     reads weights of up to four values in fewer than two bits, and longer."""
@@ -142,8 +243,8 @@ def smallest(on: Machine) -> Machine:
 def vela(program: bytes, on: Machine) -> tuple[bytes, Estimate]:
     """A `.tflite` file compiled for a machine, and the estimates.
 
-    Raises AsrcError E0704 where Vela is missing or does not take the program, ValueError for a
-    machine that Vela does not know.
+    Raises AsrcError E0704 where Vela is missing, does not take the program or says nothing of it,
+    ValueError for a machine that has no such compiler.
     """
     if not isinstance(on.how, Vela):
         raise ValueError(f"Vela does not compile for {on.name}")
@@ -157,7 +258,7 @@ def vela(program: bytes, on: Machine) -> tuple[bytes, Estimate]:
         summary = next(Path(folder).glob("*_summary_*.csv"), None)
         if made is None or summary is None:
             raise _refused(on, said.splitlines()[-1] if said.strip() else "it made nothing")
-        return made.read_bytes(), _estimate(summary.read_text(), said, seconds)
+        return made.read_bytes(), _estimate(on, summary.read_text(), said, seconds)
 
 
 _VELA = "import sys; from ethosu.vela.vela import main; sys.exit(main(sys.argv[1:]))"
@@ -183,22 +284,54 @@ def _run(source: Path, on: Machine, how: Vela) -> str:
 
 def _refused(on: Machine, reason: str) -> AsrcError:
     message = f"Vela does not compile the program for {on.name}: {reason}"
-    return AsrcError(diagnostic("E0704", message, help="pip install 'asrc[nna]' installs Vela"))
+    return AsrcError(diagnostic("E0704", message, help=_help(reason)))
 
 
-def _estimate(summary: str, said: str, seconds: float) -> Estimate:
-    (row,) = csv.DictReader(summary.splitlines())
+_INSTALL = "pip install 'asrc[nna]' installs Vela"
+_NAMED = ("--accelerator-config", "--system-config", "--memory-mode")
+
+
+def _help(reason: str) -> str:
+    """By what Vela, or Python in its place, said last."""
+    if "No module named" in reason:
+        return _INSTALL
+    if any(option in reason for option in _NAMED):
+        return "a description has Vela's own names: those of `vela --help` and of its Arm/vela.ini"
+    return "Vela refuses the program itself; without this --machine it is compiled all the same"
+
+
+def _estimate(on: Machine, summary: str, said: str, seconds: float) -> Estimate:
+    """Raises AsrcError E0704 where Vela's summary lacks a figure."""
+    try:
+        (row,) = csv.DictReader(summary.splitlines())
+        return _read(row, said, seconds)
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"Vela's summary for {on.name} is not one that asrc reads: {error}"
+        help = f"{_INSTALL}, of a version that asrc knows"
+        raise AsrcError(diagnostic("E0704", message, help=help)) from None
+
+
+def _read(row: Mapping[str, str], said: str, seconds: float) -> Estimate:
     return Estimate(
         float(row["inference_time"]),
-        round(1024 * float(row["sram_memory_used"])),
+        _memory(row, "sram"),
         int(row["total_npu_encoded_weights"]),
         int(row["total_original_weights"]),
         _count(said, "NPU"),
         _count(said, "CPU"),
         seconds,
+        flash=_memory(row, "on_chip_flash") + _memory(row, "off_chip_flash"),
+        dram=_memory(row, "dram"),
     )
+
+
+def _memory(row: Mapping[str, str], kind: str) -> int:
+    """Bytes, of Vela's KiB."""
+    return round(1024 * float(row[f"{kind}_memory_used"]))
 
 
 def _count(said: str, where: str) -> int:
     found = re.search(rf"{where} operators = (\d+)", said)
-    return int(found[1]) if found else 0
+    if found is None:
+        raise ValueError(f"it does not say how many operators are on the {where}")
+    return int(found[1])

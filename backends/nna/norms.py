@@ -16,22 +16,31 @@ from ...compiler.graph import Graph
 from .formats import positive, range_of
 from .program import Array
 
-SMALLEST = 8
-"""Codes: half a step of this one moves the gain by 3 %."""
+OFF = 0.05
+"""By how much of itself rounding may move a gain."""
 
-_FEW = 0.02
-"""The share of frames that may lie below."""
+FEW = 0.05
+"""The share of frames of which it may move more."""
 
 
 def too_coarse(graph: Graph, heard: Mapping[str, Sequence[Array]]) -> Iterator[Diagnostic]:
-    """W0602 for each norm, by path, more of whose variances lie below than may."""
+    """W0602 for each norm, by path, whose gain rounding moves further than that, in more frames."""
     for path, parts in heard.items():
         every = np.concatenate([part.ravel() for part in parts])
         if not every.size:
             continue
-        low = float((every < SMALLEST * positive(range_of(every)).scale).mean())
-        if low > _FEW:
-            message = f"the norm `{path}` hears {low:.1%} of frames with less than {SMALLEST} of"
-            help = "norm louder values, or leave quiet stretches out of --calibrate"
-            note = f"{message} 255 codes of variance: there its gain is off by 3 % or more"
+        share = float((moved(every) > OFF).mean())
+        if share > FEW:
+            message = f"the gain of the norm `{path}` is off by more than {OFF:.0%} in {share:.0%}"
+            note = f"{message} of the frames heard: their variance takes few of 255 codes"
+            help = (
+                "norm louder values, or leave what is far louder than all else out of --calibrate"
+            )
             yield diagnostic("W0602", note, graph[path].span, help=help)
+
+
+def moved(variances: Array) -> Array:
+    """By how much of itself the root of each moves when it is a code, up to the largest."""
+    codes = variances / positive(range_of(variances)).scale
+    rounded = np.maximum(np.rint(codes), 1.0)
+    return np.asarray(np.abs(np.sqrt(codes / rounded) - 1.0))

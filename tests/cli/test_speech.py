@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from safetensors.numpy import load
 
 from asrc.cli.language import Search
 from asrc.cli.main import cli
+from asrc.compiler.artefact import unpack
+from asrc.compiler.irread import parse_graph
+from asrc.dsl.pipelines import parse_pass_text
+from asrc.runtime.compiled import compiled, needs_audio, read_compiled, with_numbers
 from asrc.runtime.language import BEAM
+from asrc.runtime.recogniser import Recogniser, read_recogniser
 from asrc.tests.training.tiny import MODEL, corpus
 
 RECIPE = """
@@ -189,9 +199,14 @@ def test_compiled_for_an_accelerator(trained: Path) -> None:
     done = asrc("compile", best, *options, "--out", str(out))
     assert done.exit_code == 0, done.output
     assert f"{out}: {out.stat().st_size:,} bytes" in done.stdout
-    assert "encoder.mel.logmel" in done.stdout
+    for at_host in ("encoder.mel.logmel", "encoder.mel.cmvn to int8", "arg-max", "beam search"):
+        assert f"\n{at_host}  " in done.stdout
     figures = json.loads(asrc("compile", best, *options, "--out", str(out), "--json").stdout)
     assert figures["encoder"]["state"] == 24 + 2 * 24
+    assert figures["seconds"].keys() == {"calibration", "programs", "machines"}
+    assert 0 < figures["seconds"]["calibration"]
+    assert figures["seconds"]["machines"] == {}
+    check_manifest(json.loads(unpack(out.read_bytes(), "a")["manifest.json"]))
     plain, compiled = (
         json.loads(asrc("eval", model, manifest, "--json").stdout)["total"]["wer"]
         for model in (best, str(out))
@@ -202,6 +217,110 @@ def test_compiled_for_an_accelerator(trained: Path) -> None:
     out.write_bytes(out.read_bytes()[:-1])
     damaged = asrc("transcribe", str(out), str(trained / "data/0.wav"))
     assert (damaged.exit_code, "E1201" in damaged.stderr) == (1, True)
+
+
+def check_manifest(manifest: dict[str, Any]) -> None:
+    """Who makes what, in which format it comes, and how it was compiled."""
+    features = manifest["features"]
+    beside = {"arg-max", "beam search", f"{features} to int8"}
+    assert {"audio", "prev", features} | beside <= manifest["host"].keys()
+    assert all(manifest["host"].values())
+    assert manifest["asrc"]
+    assert manifest["options"] == {"weights": 8, "coded": None, "passes": ""}
+    for name, ends in manifest["programs"].items():
+        states = manifest["states"][name]
+        assert states.keys() <= ends["inputs"].keys()
+        assert {plain["next"] for plain in states.values()} <= ends["outputs"].keys()
+        assert all(type(x["zero"]) is int for x in (*states.values(), *ends["inputs"].values()))
+    assert features in manifest["programs"]["encoder"]["inputs"]
+    assert "machines" not in manifest
+
+
+def test_compiled_for_machines(trained: Path) -> None:
+    """Estimates, what each machine is, the time of each compiler; times change no other byte."""
+    best, manifest = str(trained / "out/best"), str(trained / "data/all.jsonl")
+    out, mine = trained / "machines.asrc", trained / "generic-8bit.toml"
+    options = ("--target", "nna", "--calibrate", manifest, "--utterances", "2", "--out", str(out))
+    on = ("--machine", "ethos-u55-256", "--machine", "generic-8bit", "--optimise", "size")
+    done = asrc("compile", best, *options, *on, "--plain")
+    assert done.exit_code == 0, done.output
+    first = unpack(out.read_bytes(), "a")
+    for shown in ("\tof flash\tof DRAM\t", "codebooks and programs\tasrc\t", "from rates alone"):
+        assert shown in done.stdout
+    assert "\nethos-u55-256\tVela\t" in done.stdout
+    found = json.loads(asrc("compile", best, *options, *on, "--json").stdout)
+    second = unpack(out.read_bytes(), "a")
+    assert {name for name in first if first[name] != second[name]} <= {"estimates.json"}
+    assert found["seconds"]["machines"].keys() == {"ethos-u55-256"}
+    for estimate in found["estimates"]["ethos-u55-256"].values():
+        assert estimate["flash"] >= estimate["stream"]
+        assert estimate["dram"] == 0
+    machines = json.loads(second["manifest.json"])["machines"]
+    assert machines["ethos-u55-256"]["optimise"] == "Size"
+    assert machines["ethos-u55-256"]["by"].startswith("Vela ")
+    assert machines["generic-8bit"]["rates"]["clock"] == 500e6
+    mine.write_text("")
+    wrong = asrc("compile", best, *options, "--machine", str(mine))
+    assert (wrong.exit_code, "E0702" in wrong.stderr) == (1, True)
+    check_old(second, out)
+
+
+def check_old(parts: dict[str, bytes], path: Path) -> None:
+    """An artefact of before flash and DRAM is read."""
+    estimates = json.loads(parts["estimates.json"])
+    for estimate in (e for of in estimates.values() for e in of.values()):
+        del estimate["flash"], estimate["dram"]
+    found = read_compiled(path, parts | {"estimates.json": json.dumps(estimates).encode()})
+    assert {e.flash for of in found.estimates.values() for e in of.values()} == {None}
+
+
+def test_passes_say_what_is_quantised(trained: Path) -> None:
+    """Some weights in fewer bits than others, after the training."""
+    best, manifest = str(trained / "out/best"), str(trained / "data/all.jsonl")
+    out = trained / "mixed.asrc"
+    options = ("--target", "nna", "--calibrate", manifest, "--utterances", "2", "--out", str(out))
+    passes = "quantize(encoder, weights=4), quantize(joint, weights=3)"
+    done = asrc("compile", best, *options, "--passes", passes)
+    assert done.exit_code == 0, done.output
+    parts = unpack(out.read_bytes(), "a")
+    books = {n: len(x) for n, x in load(parts["numbers.safetensors"]).items() if "codebook" in n}
+    assert {size for name, size in books.items() if name.startswith("encoder.")} == {16}
+    assert books.pop("joint.out.dense.codebook") == 8
+    assert not any(name.startswith("predictor.") for name in books)  # 8 bits have none
+    assert json.loads(parts["manifest.json"])["options"]["passes"] == passes
+    recogniser, numbers = read_recogniser(Path(best)), load(parts["numbers.safetensors"])
+    graph = parse_graph(parts["model.asrir"].decode(), "model.asrir")
+    again = replace(recogniser, lowered=with_numbers(recogniser, 8, numbers, graph))
+    check_passes_after_quantising(again, numbers)
+    for wrong in (["--weights", "4"], ["--coded", "3"]):
+        assert asrc("compile", best, *options, "--passes", passes, *wrong).exit_code == 2
+    triton = ("compile", best, "--target", "triton", "--passes", passes, "--out", str(out))
+    assert asrc(*triton).exit_code == 2
+    wrong = asrc("compile", best, *options, "--passes", "quantise(encoder)")
+    assert (wrong.exit_code, "E0804" in wrong.stderr) == (1, True)
+
+
+def check_passes_after_quantising(model: Recogniser, before: dict[str, NDArray[Any]]) -> None:
+    """A model that was trained in integers keeps what the passes do not speak of, to the byte."""
+    calls = parse_pass_text("quantize(encoder, weights=2)")
+    assert not needs_audio(model, 8, calls)
+    after = load(compiled(model, [], passes=calls)["numbers.safetensors"])
+    assert after.keys() == before.keys()
+    books = {name: len(x) for name, x in after.items() if name.endswith(".codebook")}
+    assert {size for name, size in books.items() if name.startswith("encoder.")} == {4}
+    assert books["joint.out.dense.codebook"] == 8
+    fitted = {n for n in books if n.startswith("encoder.")}
+    fitted |= {n.replace(".codebook", ".scale") for n in fitted}
+    assert all(np.array_equal(after[name], before[name]) for name in after.keys() - fitted)
+
+
+def test_a_file_is_no_trained_model(trained: Path) -> None:
+    model = str(trained / "tiny.asr")
+    for target in ("nna", "triton"):
+        done = asrc("compile", model, "--target", target, "--out", str(trained / "none.asrc"))
+        assert done.exit_code == 3
+        assert "is a file; what is compiled is a folder with weights" in done.stderr
+        assert f"`asrc train {model} --train" in done.stderr
 
 
 def test_one_broken_file_does_not_stop_the_others(trained: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def test_products_memory_and_cycles_by_hand() -> None:
     cycles = 2 * rates.setup + 32 / rates.weights + 8 / rates.elements
     assert found.seconds == pytest.approx(cycles / rates.clock)
     assert (found.operators, found.elsewhere, found.weights, found.by) == (3, 0, 32, "asrc")
+    assert (found.flash, found.dram) == (found.stream, 0)
 
 
 @pytest.mark.parametrize(("values", "bits"), [(2, 1), (4, 2), (5, 3), (16, 4)])
@@ -86,6 +88,37 @@ def test_a_description_of_the_users(tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text(text.replace("500e6", "1e9"))
     assert estimated(dense(), machine(str(mine))).seconds == estimated(dense(), ON).seconds / 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('"conv"', '"convv"', r"has no `convv`.*did you mean `conv`"),
+        ("int16 =", "int9 =", r"\[operators\] has no `int9`.*did you mean `int"),
+        ('int32 = ["requantise", "reshape"]', 'int32 = "reshape"', "must be a list"),
+        ("500e6", "nan", "`clock` is nan, it must be a finite number"),
+        ("500e6", "inf", "`clock` is inf"),
+        ("500e6", "1" + 400 * "0", "`clock` is 1000"),
+        ("500e6", "'5'", "`clock` is '5'"),
+        ("500e6", "true", "`clock` is True"),
+        ("500e6", "0", "rates are above zero"),
+        ("setup = 200", "set_up = 200", r"\[rates\] has no `set_up`.*did you mean `setup`"),
+        ("setup = 200", "", r"\[rates\] needs `setup`"),
+        ("sram =", "flash = 1\nsram =", r"\[memory\] has no `flash`"),
+        ("524_288", "0", "`sram` is 0"),
+        ("524_288", "1.5", "`sram` is 1.5"),
+        ("[memory]", "[memroy]", r"has no `memroy`.*did you mean `memory`"),
+    ],
+)
+def test_mistakes_in_a_description(tmp_path: Path, before: str, after: str, says: str) -> None:
+    text = (Path(__file__).parents[3] / "backends/nna/machines/generic-8bit.toml").read_text()
+    mine = tmp_path / "mine.toml"
+    assert before in text
+    mine.write_text(text.replace(before, after, 1))
+    with pytest.raises(AsrcError, match="E0702") as error:
+        machine(str(mine))
+    (found,) = error.value.diagnostics
+    assert re.search(says, " ".join((found.message, *found.help)))
 
 
 @pytest.mark.parametrize(

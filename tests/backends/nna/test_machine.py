@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from asrc.backends.nna.build import Builder
 from asrc.backends.nna.filters import Filter
 from asrc.backends.nna.formats import Code
-from asrc.backends.nna.machine import Vela, machine, machines, smallest, vela
+from asrc.backends.nna.machine import (
+    Vela,
+    chosen,
+    description,
+    machine,
+    machines,
+    smallest,
+    vela,
+)
 from asrc.backends.nna.tflite import tflite
 from asrc.compiler.diagnostics import AsrcError
 from asrc.tests.backends.nna.models import ENCODERS, programs
@@ -35,6 +46,11 @@ def test_everything_is_on_the_accelerator(encoder: str, on: str) -> None:
         assert estimate.elsewhere == 0
         assert estimate.operators > 0
         assert estimate.seconds > 0
+        flash, dram = estimate.flash, estimate.dram
+        stored = flash if on == "ethos-u55-256" else dram  # where the description says
+        assert {flash, dram} == {stored, 0}
+        assert stored is not None
+        assert stored >= estimate.stream
 
 
 def test_two_values_take_a_bit_where_size_comes_first() -> None:
@@ -61,6 +77,127 @@ def test_what_a_machine_is_optimised_for() -> None:
         Vela("ethos-u55-256", "system", "memory", "size")
 
 
+def test_two_machines_of_one_name(tmp_path: Path) -> None:
+    """The second's programs would lie where the first's do."""
+    (tmp_path / "ethos-u55-256.toml").write_text(VELA)
+    mine = str(tmp_path / "ethos-u55-256.toml")
+    for names in ([mine, "ethos-u55-256"], ["generic-8bit", "generic-8bit"]):
+        with pytest.raises(AsrcError, match=r"E0702.*two accelerators are called"):
+            chosen(names)
+    found = chosen([mine, "ethos-u85-512"], small=True)
+    assert [on.name for on in found] == ["ethos-u55-256", "ethos-u85-512"]
+    assert [description(on)["optimise"] for on in found] == ["Size", "Size"]
+    assert description(machine(mine)) == {
+        "summary": "mine", "accelerator": "ethos-u55-256", "system": "s", "memory": "m",
+        "optimise": "Performance",
+    }  # fmt: skip
+
+
+VELA = """summary = "mine"
+[vela]
+accelerator = "ethos-u55-256"
+system = "s"
+memory = "m"
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('"ethos-u55-256"', "55", r"\[vela\] has `accelerator = 55`, it must be a text"),
+        ("memory", "memori", r"\[vela\] has no `memori`.*did you mean `memory`"),
+        ('memory = "m"', "", r"\[vela\] needs `memory`"),
+        ('"mine"', "1", r"a description has `summary = 1`"),
+        ("summary", "summery", r"has no `summery`.*did you mean `summary`"),
+        ("[vela]", "[vella]", r"has no `vella`.*did you mean `vela`"),
+        ("[vela]", "vela = 1\n[x]", "has no `x`"),
+        ("[vela]", "[rates]\nclock = 1\n[vela]", "a description for Vela has no `rates`"),
+    ],
+)
+def test_descriptions_for_vela_that_are_none(
+    tmp_path: Path, before: str, after: str, says: str
+) -> None:
+    (tmp_path / "mine.toml").write_text(VELA.replace(before, after, 1))
+    with pytest.raises(AsrcError, match="E0702") as error:
+        machine(str(tmp_path / "mine.toml"))
+    (found,) = error.value.diagnostics
+    assert re.search(says, " ".join((found.message, *found.help)))
+
+
+@pytest.mark.parametrize(
+    ("field", "option"),
+    [("accelerator", "--accelerator-config"), ("system", "--system-config")],
+)
+def test_names_that_vela_does_not_know(tmp_path: Path, field: str, option: str) -> None:
+    whole = VELA.replace('"s"', '"Ethos_U55_High_End_Embedded"').replace('"m"', '"Shared_Sram"')
+    lines = [f'{field} = "None"' if x.startswith(field) else x for x in whole.splitlines()]
+    (tmp_path / "mine.toml").write_text("\n".join(lines))
+    with pytest.raises(AsrcError, match=f"E0704.*{option}") as error:
+        vela(two_values(), machine(str(tmp_path / "mine.toml")))
+    assert "Vela's own names" in error.value.diagnostics[0].help[0]
+
+
 def test_what_vela_does_not_take() -> None:
-    with pytest.raises(AsrcError, match="E0704"):
+    with pytest.raises(AsrcError, match="E0704") as error:
         vela(b"no program", machine("ethos-u55-256"))
+    assert "pip" not in error.value.diagnostics[0].help[0]
+
+
+MISSING = "raise ModuleNotFoundError(\"No module named 'ethosu'\")"
+CSV = (
+    "inference_time,sram_memory_used,dram_memory_used,on_chip_flash_memory_used,"
+    "off_chip_flash_memory_used,total_npu_encoded_weights,total_original_weights"
+)
+SAYS = """from pathlib import Path
+def main(args):
+    folder = Path(args[0]).parent
+    (folder / "program_vela.tflite").write_bytes(b"made")
+    (folder / "program_summary_x.csv").write_text({summary!r})
+    print({said!r})
+"""
+
+
+def pretend(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Another package in Vela's place."""
+    (folder / "ethosu/vela").mkdir(parents=True)
+    for name in ("__init__.py", "vela/__init__.py"):
+        (folder / "ethosu" / name).write_text("")
+    (folder / "ethosu/vela/vela.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+def test_without_vela(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(tmp_path, monkeypatch, MISSING)
+    with pytest.raises(AsrcError, match=r"E0704.*No module named") as error:
+        vela(b"a program", machine("ethos-u55-256"))
+    assert "pip install" in error.value.diagnostics[0].help[0]
+
+
+BOTH = "CPU operators = 2 (4%)\nNPU operators = 3 (96%)"
+
+
+def test_what_vela_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SAYS.format(summary=f"{CSV}\n0.5,1.5,2.5,3.5,4,100,200\n", said=BOTH)
+    pretend(tmp_path, monkeypatch, text)
+    made, found = vela(b"a program", machine("ethos-u55-256"))
+    assert made == b"made"
+    assert (found.seconds, found.sram, found.flash, found.dram) == (0.5, 1536, 7680, 2560)
+    assert (found.stream, found.weights, found.operators, found.elsewhere) == (100, 200, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("head", "said", "lacks"),
+    [
+        (CSV, BOTH.replace("CPU", "DSP"), "on the CPU"),
+        (CSV, "", "on the NPU"),
+        (CSV.replace("dram", "ram"), BOTH, "dram_memory_used"),
+    ],
+)
+def test_what_vela_no_longer_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, said: str, lacks: str
+) -> None:
+    """Nothing off the accelerator is a finding; silence about it is none."""
+    row = "0.5,1.5,2.5,3.5,4,100,200"
+    pretend(tmp_path, monkeypatch, SAYS.format(summary=f"{head}\n{row}\n", said=said))
+    with pytest.raises(AsrcError, match=f"E0704.*{lacks}"):
+        vela(b"a program", machine("ethos-u55-256"))
