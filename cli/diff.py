@@ -11,7 +11,10 @@ from .guard import FAILED
 from .terminal import common, look, show_json, show_table, show_text
 
 if TYPE_CHECKING:
-    from ..runtime.differences import Difference, First
+    from collections.abc import Iterator
+
+    from ..runtime.beside import First
+    from ..runtime.differences import Difference, OfProgram
 
 PATH = click.Path(path_type=Path)
 
@@ -32,13 +35,14 @@ def command(
     float_: Path | None,
     every: bool,
 ) -> None:
-    """Compare four ways to compute the encoder on one recording.
+    """Compare four ways to compute a transducer on one recording.
 
-    The integer program here, LiteRT's reference kernels on its file, with --run the graph as it is
-    in training with integers, and the float model. The first three must agree in every code of
-    every operator and step; the first value and frame that does not is named (exit status 1).
-    Against the float model each value has a ratio of signal to error: --op shows all, in the order
-    in which they are computed, so that it is seen where the error comes in.
+    The integer programs here, LiteRT's reference kernels on their files, with --run the graph as it
+    is in training with integers, and the float model. Predictor and joint get the labels that the
+    integer programs hear. The first three must agree in every code of every operator and step; the
+    first value, frame and label that do not are named (exit status 1). Against the float model each
+    value has a ratio of signal to error: the least and the first below 20 dB are named, --op shows
+    all, in the order in which they are computed. Last come tensors whose codes saturate.
     """
     from ..runtime.audio import read_audio
     from ..runtime.compiled import read_compiled
@@ -57,30 +61,61 @@ def command(
         context.exit(FAILED)
 
 
+MOST = 5
+"""So many saturated tensors are shown; JSON has all."""
+
+
 def _show(found: Difference, every: bool) -> None:
-    rows = [("LiteRT", found.compared["LiteRT"], found.litert)]
-    if "training" in found.compared:
-        rows.append(("training", found.compared["training"], found.training))
-    show_table(
-        ("against", "codes", "first difference"),
-        [(name, f"{count:,}", _first(first)) for name, count, first in rows],
-    )
+    rows = [row for name, one in found.programs.items() for row in _ways(name, one)]
+    show_table(("program", "against", "codes", "first difference"), rows, left=2, trailing=1)
     if every and found.snr:
         ratios = [(path, f"{db:.1f}") for path, db in found.snr.items()]
         show_table(("value", "dB against float"), ratios)
-    elif found.snr:
-        path, db = min(found.snr.items(), key=lambda item: item[1])
-        show_text(f"against float: {db:.1f} dB at least, in {path}; --op shows every value")
-    show_text(f"{found.steps} steps")
+    if found.snr:
+        _show_ratios(found)
+    _show_saturated(found)
+    steps = found.programs["encoder"].steps
+    show_text(f"{steps} steps, {len(found.labels)} labels")
+
+
+def _ways(name: str, one: OfProgram) -> Iterator[tuple[str, str, str, str]]:
+    for way, count in one.compared.items():
+        first = one.litert if way == "LiteRT" else one.training
+        yield name, way, f"{count:,}", _first(first)
+
+
+def _show_ratios(found: Difference) -> None:
+    from ..runtime.differences import ENOUGH
+
+    path, db = min(found.snr.items(), key=lambda item: item[1])
+    show_text(f"against float: {db:.1f} dB at least, in {path}; --op shows every value")
+    if found.noisy:
+        at = f"{found.noisy} ({found.snr[found.noisy]:.1f} dB)"
+        show_text(f"the first below {ENOUGH:.0f} dB: {at}")
+
+
+def _show_saturated(found: Difference) -> None:
+    every = [item for one in found.programs.values() for item in one.saturated.items()]
+    rows = [
+        (path, f"{one.codes:,}", f"{100 * one.share:.2f} %", ", ".join(one.readers))
+        for path, one in sorted(every, key=lambda item: item[1].rank)
+    ]
+    if rows:
+        show_table(("saturated", "codes", "share", "read by"), rows[:MOST], trailing=1)
+    if len(rows) > MOST:
+        show_text(f"{len(rows) - MOST} more tensors saturate; --json has all")
 
 
 def _first(found: First | None) -> str:
     if found is None:
         return "none"
-    return f"{found.value}, {found.unit} {found.at}: {found.codes} codes"
+    label = "" if found.label is None else f", label {found.label}"
+    return f"{found.value}, {found.unit} {found.at}{label}: {found.codes} codes"
 
 
 def _plain(found: Difference) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return asdict(found)
+    first = {"litert": found.litert, "training": found.training}
+    shown = {name: one and asdict(one) for name, one in first.items()}
+    return {**asdict(found), **shown, "noisy": found.noisy}

@@ -10,6 +10,9 @@ import click
 from .terminal import common, look, show_json, show_table, show_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..backends.nna.machine import Estimate
     from ..runtime.sizes import Size, Sizes
 
 
@@ -22,7 +25,9 @@ def command(artefact: Path) -> None:
     For each program: weights, their bytes at the bits that their types say and as an accelerator
     codes them, headers left out, codebooks, scales and biases beside them; then what is stored, one
     byte a weight, as constants and in the `.tflite` file, the values that a step needs at once, and
-    the weight stream that each machine's own compiler makes of it. Then its operators, by kind.
+    the weight stream that each machine's own compiler makes of it. Then operators by kind, what the
+    host computes and why, estimates for each machine, and all parts of the file, whose bytes in it,
+    compressed, are with headers and digest the whole file.
     """
     from ..runtime.sizes import sizes
 
@@ -36,9 +41,34 @@ def command(artefact: Path) -> None:
     kinds = dict.fromkeys(kind for size in found.programs for kind in size.operators)
     counts = [(k, *(str(size.operators.get(k, "")) for size in found.programs)) for k in kinds]
     show_table(("operators", *(size.program for size in found.programs)), counts)
-    others = sorted(found.others.items(), key=lambda item: -item[1])
-    show_table(("other parts", "bytes"), [(name, f"{count:,}") for name, count in others])
-    show_text(f"{artefact}: {found.file:,} bytes, its parts compressed")
+    rows = [(path, held.op or "", held.reason) for path, held in found.host.items()]
+    show_table(("on the host", "operator", "because"), rows, left=3)
+    if found.estimates:
+        _show_estimates(found.estimates)
+    _show_parts(found)
+
+
+def _show_estimates(estimates: Mapping[str, Mapping[str, Estimate]]) -> None:
+    head = ("estimates", "by", "us a step", "KiB of SRAM", "bits a weight", "off the accelerator")
+    rows = [
+        (f"{on} {name}", e.by, *_estimate(e))
+        for on, programs in estimates.items()
+        for name, e in programs.items()
+    ]
+    show_table(head, rows, left=2)
+
+
+def _estimate(e: Estimate) -> tuple[str, ...]:
+    return f"{1e6 * e.seconds:.1f}", f"{e.sram / 1024:.1f}", f"{e.bits:.2f}", str(e.elsewhere)
+
+
+def _show_parts(found: Sizes) -> None:
+    """The largest in the file first; they and the rest add up to it."""
+    parts = sorted(found.parts.items(), key=lambda item: -item[1].packed)
+    rows = [(name, f"{part.packed:,}", f"{part.own:,}") for name, part in parts]
+    rows.append(("(headers of the archive, digest)", f"{found.rest:,}", ""))
+    show_table(("part", "bytes in the file", "by itself"), rows)
+    show_text(f"sum: {found.file:,} bytes")
 
 
 def _row(size: Size, machines: list[str]) -> tuple[str, ...]:
@@ -56,4 +86,4 @@ def _plain(found: Sizes) -> dict[str, object]:
     from dataclasses import asdict
 
     programs = {size.program: {**asdict(size), "total": size.total} for size in found.programs}
-    return {"programs": programs, "others": dict(found.others), "file": found.file}
+    return {**asdict(found), "programs": programs, "rest": found.rest}

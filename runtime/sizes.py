@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from math import ceil, prod
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 
 from ..backends.nna.coding import coded_bits
 from ..backends.nna.estimate import alive
+from ..backends.nna.machine import Estimate
 from ..backends.nna.program import Array, Program, Tensor
-from ..backends.nna.saved import restored
-from ..compiler.artefact import read_artefact
+from ..compiler.artefact import unpack
 from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.files import read_bytes
 from ..compiler.graph import Graph
 from ..compiler.irread import parse_graph
+from .compiled import read_compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +59,61 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes of a part by itself, and those that it takes in the file, compressed."""
+
+    own: int
+    packed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the host computes: why, and the operator where it is a value of the graph."""
+
+    op: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sizes:
-    """Of an artefact: its programs, its other parts by name, the whole file."""
+    """Of an artefact: its programs, all its parts by name, the whole file.
+
+    host       what the host computes, by path or in words
+    estimates  those of compilers, by machine and program
+    """
 
     programs: tuple[Size, ...]
-    others: Mapping[str, int]
+    parts: Mapping[str, Part]
     file: int
+    host: Mapping[str, Held]
+    estimates: Mapping[str, Mapping[str, Estimate]]
+
+    @property
+    def rest(self) -> int:
+        """Bytes of the file that are no part: headers of the archive, the digest at its end."""
+        return self.file - sum(part.packed for part in self.parts.values())
 
 
 def sizes(path: Path) -> Sizes:
     """Raises AsrcError E0008, E1201 and E1202 as `read_compiled` does, E1201 too where a tensor has
     more values than its type allows."""
-    parts = read_artefact(path)
+    data = read_bytes(path)
+    parts = unpack(data, str(path))
+    compiled = read_compiled(path, parts)
     graph = parse_graph(parts["model.asrir"].decode(), "model.asrir")
-    estimates = json.loads(parts.get("estimates.json", b"{}"))
-    names = [name.removesuffix(".tflite") for name in parts if name.endswith(".tflite")]
     found = []
-    for name in sorted(name for name in names if "/" not in name):
-        streams = {on: int(of[name]["stream"]) for on, of in estimates.items()}
-        program, file = restored(parts, name).program, len(parts[f"{name}.tflite"])
+    for name in sorted(compiled.programs):
+        streams = {on: of[name].stream for on, of in compiled.estimates.items()}
+        program, file = compiled.programs[name].program, len(parts[f"{name}.tflite"])
         found.append(_of_program(name, program, graph, file, streams))
-    mine = {f"{size.program}{end}" for size in found for end in (".tflite", ".safetensors")}
-    others = {name: len(data) for name, data in parts.items() if name not in mine}
-    return Sizes(tuple(found), others, path.stat().st_size)
+    ops = {node.path: node.op for node in graph}
+    host = {p: Held(ops.get(p), why) for p, why in compiled.manifest["host"].items()}
+    return Sizes(tuple(found), _parts(data), len(data), host, compiled.estimates)
+
+
+def _parts(data: bytes) -> dict[str, Part]:
+    with ZipFile(BytesIO(data)) as archive:
+        return {i.filename: Part(i.file_size, i.compress_size) for i in archive.infolist()}
 
 
 def _of_program(

@@ -11,20 +11,35 @@ import soundfile
 from click.testing import CliRunner, Result
 from safetensors.numpy import load, save
 
-from asrc.backends.nna.program import Array
+from asrc.backends.nna.machine import machine
+from asrc.backends.nna.program import Array, Op, Program, Tensor
 from asrc.backends.nna.saved import restored
+from asrc.backends.nna.tflite import tflite
+from asrc.backends.torch.initialise import initialise
+from asrc.backends.torch.lowered import Lowered
 from asrc.cli.main import cli
 from asrc.compiler.artefact import read_artefact, write_artefact
 from asrc.compiler.diagnostics import AsrcError
+from asrc.compiler.irread import parse_graph
+from asrc.compiler.source import Source
+from asrc.dsl.check import read_model, setting
+from asrc.runtime.beside import Beside, Saturated
 from asrc.runtime.calibration import graph_inputs
-from asrc.runtime.compiled import compiled
-from asrc.runtime.differences import differences
+from asrc.runtime.compiled import compiled, for_machines, read_compiled
+from asrc.runtime.decode import Token
+from asrc.runtime.differences import differences, pairs_of, ratios
+from asrc.runtime.listener import Listener
+from asrc.runtime.opened import bounds
 from asrc.runtime.recogniser import Recogniser, write_recogniser
 from asrc.runtime.sizes import sizes
+from asrc.runtime.vocabulary import build_vocabulary
 from asrc.tests.runtime.test_listener import noise
 from asrc.tests.runtime.test_recogniser import made
+from asrc.tests.training.tiny import MODEL
 
 DENSE = "encoder.Lstm.dense"
+SAID, HEAD = "predictor.StatelessPredictor.dense", "joint.out.dense"
+IN_BOTH = ("frame", 0)
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +58,10 @@ def artefact(model: Recogniser, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def changed(artefact: Path, path: Path, name: str, by: int) -> Path:
     """A copy in which the first code of a weight is another, and the LiteRT file is as it was."""
-    parts = dict(read_artefact(artefact))
-    constants = {n: x.copy() for n, x in load(parts["encoder.safetensors"]).items()}
+    part, parts = f"{name.partition('.')[0]}.safetensors", dict(read_artefact(artefact))
+    constants = {n: x.copy() for n, x in load(parts[part]).items()}
     constants[name].flat[0] += by
-    parts["encoder.safetensors"] = save(constants)
+    parts[part] = save(constants)
     write_artefact(path, parts)
     return path
 
@@ -74,11 +89,41 @@ def test_bytes_are_those_of_the_types(artefact: Path) -> None:
         assert size.values == max(len(np.unique(x)) for x in weights.values()) <= size.limit == 32
         assert size.file == len(parts[f"{size.program}.tflite"])
         assert size.beside >= 4 * sum(len(x) for n, x in constants.items() if n.endswith(".bias"))
-    assert found.file == artefact.stat().st_size
-    named = {
-        f"{size.program}{end}" for size in found.programs for end in (".tflite", ".safetensors")
+    assert {name: part.own for name, part in found.parts.items()} == {
+        name: len(data) for name, data in parts.items()
     }
-    assert found.others.keys() | named == parts.keys()
+
+
+def test_bytes_of_the_parts_are_the_file(artefact: Path) -> None:
+    """Each at its place in the file; between them headers, behind them the digest."""
+    found = sizes(artefact)
+    packed = sum(part.packed for part in found.parts.values())
+    assert packed + found.rest == found.file == artefact.stat().st_size
+    trailer = 4 + 32 + len(b"asrc-artefact\n")
+    headers = sum(30 + 46 + 2 * len(name) for name in found.parts) + 22
+    assert found.rest == headers + trailer
+    assert all(0 < part.packed for part in found.parts.values())
+    assert found.parts["encoder.json"].packed < found.parts["encoder.json"].own
+
+
+def test_an_artefact_tells_what_is_in_it(artefact: Path, tmp_path: Path) -> None:
+    parts = for_machines(read_artefact(artefact), [machine("generic-8bit")])
+    manifest = json.loads(parts["manifest.json"])
+    manifest["host"]["decoding"] = "it is no value of the graph"
+    parts["manifest.json"] = json.dumps(manifest).encode()
+    write_artefact(tmp_path / "a.asrc", parts)
+    told = json.loads(run("size", tmp_path / "a.asrc", "--json").output)
+    assert told["host"]["encoder.mel.logmel"]["op"] == "logmel"
+    assert told["host"]["decoding"] == {"op": None, "reason": "it is no value of the graph"}
+    assert "no spectrum" in told["host"]["encoder.mel.logmel"]["reason"]
+    assert told["estimates"] == json.loads(parts["estimates.json"])
+    whole = sum(part["packed"] for part in told["parts"].values()) + told["rest"]
+    assert whole == told["file"] == (tmp_path / "a.asrc").stat().st_size
+    shown = run("size", tmp_path / "a.asrc", "--plain").output
+    assert "encoder.mel.logmel\tlogmel\t" in shown
+    assert "generic-8bit joint\tasrc\t" in shown
+    assert f"sum: {whole:,} bytes" in shown
+    assert "estimates" not in run("size", artefact, "--plain").output
 
 
 def test_more_values_than_the_type_has(artefact: Path, tmp_path: Path) -> None:
@@ -96,11 +141,102 @@ def test_no_code_differs(artefact: Path, model: Recogniser) -> None:
     found = differences(artefact, noise(0.9, 7), model, model)
     assert found.litert is None
     assert found.training is None
-    assert min(found.compared.values()) > 1000
-    assert found.steps > 10
-    assert found.snr.keys() >= {DENSE, "encoder.Lstm.h"}
+    compared = {name: one.compared for name, one in found.programs.items()}
+    assert min(compared["encoder"].values()) > 1000
+    codes = sum(op_sizes(artefact, "predictor")) * (len(found.labels) + 1)
+    assert compared["predictor"] == {"LiteRT": codes, "training": codes}
+    steps = found.programs["joint"].steps
+    assert steps == 1 + found.programs["encoder"].steps - 2 + len(found.labels)
+    codes = sum(op_sizes(artefact, "joint")) * steps
+    assert compared["joint"] == {"LiteRT": codes, "training": codes}
+    assert found.snr.keys() >= {DENSE, "encoder.Lstm.h", SAID, HEAD}
     assert found.snr["encoder.Lstm.h"] > 5
-    assert differences(artefact, noise(0.9, 7), None, None).compared.keys() == {"LiteRT"}
+    assert found.snr["encoder.x.dense"] == found.snr["encoder.x.relu"] > 20
+    assert found.noisy == next(path for path, db in found.snr.items() if db < 20)
+    alone = differences(artefact, noise(0.9, 7), None, None)
+    assert {way for one in alone.programs.values() for way in one.compared} == {"LiteRT"}
+
+
+def op_sizes(artefact: Path, name: str) -> list[int]:
+    program = restored(read_artefact(artefact), name).program
+    return [int(np.prod(program.tensors[op.output].shape)) for op in program.ops]
+
+
+def test_values_of_which_few_frames_are_made(tmp_path: Path) -> None:
+    """A stride behind them takes one in four; to show them all changes nothing of that."""
+    text = MODEL.replace("stride(4) |> dense(24, bias=false) |> batchnorm", "dense(24)")
+    source = Source("tiny.asr", text.replace("relu |> dropout(0.1)", "relu |> stride(4)"))
+    vocabulary = build_vocabulary(["low middle high"], "words")
+    facts = read_model(source, {"vocab": setting("vocab", str(vocabulary.size))}).facts
+    assert facts is not None
+    lowered = Lowered(facts)
+    initialise(lowered, seed=3)
+    model = Recogniser(lowered.eval(), vocabulary, {"model": "tiny"})
+    inputs = graph_inputs(model.lowered, vocabulary, [(noise(0.8, 1), "low high")])
+    write_artefact(tmp_path / "a.asrc", compiled(model, inputs, 5))
+    found = differences(tmp_path / "a.asrc", noise(0.9, 7), model, None)
+    assert found.training is None
+    other = changed(tmp_path / "a.asrc", tmp_path / "b.asrc", "encoder.x.dense.weight", 60)
+    found = differences(other, noise(0.9, 7), model, None)
+    assert found.training is not None
+    assert found.training.value == "encoder.x.dense"
+
+
+def test_labels_are_those_that_the_programs_hear(artefact: Path) -> None:
+    listener = Listener(read_compiled(artefact))
+    listener.push(noise(0.9, 7))
+    wanted = listener.finish().best[0]
+    assert differences(artefact, noise(0.9, 7), None, None).labels == wanted.ids
+    tokens = [Token(5, 1, 0, 0), Token(6, 1, 0, 0), Token(7, 2, 0, 0)]
+    assert pairs_of(tokens, 4) == [(0, 0), (1, 0), (1, 1), (1, 2), (2, 2), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(("value", "by"), [("predictor", -60), ("joint", 60)])
+def test_the_first_of_each_program(
+    artefact: Path, model: Recogniser, tmp_path: Path, value: str, by: int
+) -> None:
+    """The joint on frames and labels of the programs: what comes before it is as it was."""
+    path = {"predictor": SAID, "joint": HEAD}[value]
+    other = changed(artefact, tmp_path / "a.asrc", f"{path}.weight", by)
+    found = differences(other, noise(0.9, 7), model, None)
+    for first in (found.litert, found.training):
+        assert first is not None
+        assert first.value == path
+        assert (first.unit, first.label) == (("label", None) if value == "predictor" else IN_BOTH)
+    others = [one for name, one in found.programs.items() if name != value]
+    assert all(one.litert is one.training is None for one in others)
+
+
+def test_ratios_of_what_is_clipped_on_purpose() -> None:
+    ours = {"a": np.array([0.0, 2.0]), "b": np.array([8.0, 1.0]), "c": np.array([0.0])}
+    floats = {"a": np.array([-5.0, 2.2]), "b": np.array([30.0, 1.1]), "c": np.array([0.0])}
+    found = ratios(ours, floats, {"a": (0.0, np.inf), "b": (-8.0, 8.0)})
+    assert found == pytest.approx({"a": 20.83, "b": 38.14}, abs=0.01)
+    found = ratios(ours, floats, {})
+    assert max(found.values()) < 8
+
+
+def test_bounds_are_found_in_the_graph(artefact: Path) -> None:
+    found = bounds(parse_graph(read_artefact(artefact)["model.asrir"].decode(), "model.asrir"))
+    assert found["encoder.x.dense"] == found["encoder.x.relu"] == (0.0, np.inf)
+    assert found[DENSE] == found["encoder.Lstm.i"] == (-8.0, 8.0)
+    assert "encoder.dense" not in found
+
+
+def test_saturated_codes_of_what_is_rectified() -> None:
+    """Below zero nothing is lost."""
+    x = Tensor("x", (1, 1, 1, 6), "int16", 1.0)
+    y, z = (Tensor(name, (1, 1, 1, 6), "int8", 1.0, -128) for name in "yz")
+    ops = (Op("requantise", ("x",), "y"), Op("reshape", ("y",), "z"))
+    program = Program("p", {"x": x, "y": y, "z": z}, ops, ("x",), ("z",))
+    codes = np.array([-9, -1, 0, 255, 256, 3000], np.int16).reshape(x.shape)
+    for rectified, count in (({"y"}, 2), (set[str](), 4)):
+        beside = Beside(program, tflite(program), rectified)
+        for _ in range(2):
+            beside.step({"x": codes})
+        (one,) = beside.saturation().values()
+        assert one == Saturated(2 * count, count / 6, ("reshape",))
+        assert beside.first is None
 
 
 def test_the_first_that_differs_is_named(artefact: Path, model: Recogniser, tmp_path: Path) -> None:
@@ -121,11 +257,17 @@ def test_the_commands(artefact: Path, model: Recogniser, tmp_path: Path) -> None
     done = run("diff", artefact, tmp_path / "a.wav", "--run", tmp_path / "run", "--op", "--plain")
     assert done.exit_code == 0, done.output
     assert DENSE in done.output
-    assert done.output.count("none") == 2
+    assert done.output.count("none") == 6
+    assert "the first below 20 dB: encoder." in done.output
+    assert "saturated\tcodes\tshare\tread by" in done.output
     other = changed(artefact, tmp_path / "b.asrc", f"{DENSE}.weight", 60)
     done = run("diff", other, tmp_path / "a.wav", "--json")
     assert done.exit_code == 1
-    assert json.loads(done.output)["litert"]["value"] == DENSE
+    told = json.loads(done.output)
+    assert told["litert"]["value"] == DENSE
+    assert told["training"] is None
+    assert told["programs"]["encoder"]["litert"] == told["litert"]
+    assert told["programs"]["encoder"]["saturated"].keys() >= {"encoder.Lstm.c.there.as_int8"}
     done = run("size", artefact, "--json")
     assert done.exit_code == 0
     encoder = json.loads(done.output)["programs"]["encoder"]
