@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from .language import Search, search_options
+from .progress import Progress, progress
 from .terminal import common, look, show_json, show_text
 
 if TYPE_CHECKING:
     from ..runtime.decode import ClosedLanguage
     from ..runtime.running import Recognises
     from ..training.manifest import Utterance
+    from ..training.recognise import Recognised
     from ..training.scoring import Transcript
+    from ..training.selection import Skipped
 
 PATH = click.Path(path_type=Path)
 
@@ -43,10 +48,12 @@ def command(
     """Score a model: word error rate with 95 % intervals, kinds of error, the worst utterances.
 
     MODEL is what `asrc train` or `asrc compile` made; the latter always runs as a stream. Audio
-    that cannot be used is named and left out.
+    that cannot be used is named and left out, and so are lines of the manifest without `text`; an
+    empty text means that nothing is said.
     """
     if (search.beam > 1 or search.sentences) and not stream:
         raise click.UsageError("--beam and --sentences go with --stream")
+    from ..compiler.files import check_writable
     from ..runtime.models import read_model
     from ..runtime.threads import use_threads
     from ..training.manifest import read_manifest
@@ -55,46 +62,78 @@ def command(
     from ..training.scoring_text import as_json, as_text
 
     use_threads(threads)
+    if page is not None:
+        check_writable(page)
     recogniser = read_model(model)
-    utterances = read_manifest(manifest)
+    left_out: list[Skipped] = []
+    utterances = _told(read_manifest(manifest), left_out)
     scorer = search.language(recogniser.vocabulary)
     beam = search.beam if stream else 0
-    found = report(_transcripts(recogniser, utterances, by, beam, scorer))
-    if page is not None:
-        write_page(page, found, title=f"{model.name} on {manifest.name}")
+    heard = _heard(recogniser, utterances, beam, scorer)
+    with progress(len(utterances), "evaluating") as bar:
+        scores = report(_transcripts(heard, by, left_out, bar))
+    found = replace(scores, left_out=Counter(one.reason for one in left_out))
     if look().json:
         show_json(as_json(found))
     else:
         show_text(as_text(found, worst))
+    if page is not None:
+        write_page(page, found, title=f"{model.name} on {manifest.name}")
 
 
-def _transcripts(
-    recogniser: Recognises,
-    utterances: list[Utterance],
-    by: tuple[str, ...],
-    beam: int,
-    scorer: ClosedLanguage | None,
-) -> Iterable[Transcript]:
-    """Everything that could be recognised; with a beam, as a stream."""
+def _told(utterances: list[Utterance], left_out: list[Skipped]) -> list[Utterance]:
+    """Those whose text is known; the others could only be scored as if nothing was said."""
+    from ..training.selection import Skipped
+
+    untold = [Skipped(one.id, "no text") for one in utterances if not one.told]
+    left_out += untold
+    if untold:
+        click.echo(f"left out: {len(untold):,} without `text`, first `{untold[0].id}`", err=True)
+    return [one for one in utterances if one.told]
+
+
+def _heard(
+    recogniser: Recognises, utterances: list[Utterance], beam: int, scorer: ClosedLanguage | None
+) -> Iterable[Recognised | Skipped]:
+    """Everything in batches; with a beam, as a stream."""
     from ..runtime.recogniser import Recogniser
     from ..training.cache import AudioCache
-    from ..training.recognise import Recognised, recognise, recognise_as_stream
-    from ..training.scoring import Transcript
+    from ..training.recognise import recognise, recognise_as_stream
 
     cache = AudioCache(recogniser.rate, channels=recogniser.channels)
     if beam or not isinstance(recogniser, Recogniser):
-        heard = recognise_as_stream(recogniser, utterances, cache, beam=max(beam, 1), scorer=scorer)
-    else:
-        heard = recognise(recogniser.lowered, recogniser.vocabulary, utterances, cache)
+        beam = max(beam, 1)
+        return recognise_as_stream(recogniser, utterances, cache, beam=beam, scorer=scorer)
+    return recognise(recogniser.lowered, recogniser.vocabulary, utterances, cache)
+
+
+def _transcripts(
+    heard: Iterable[Recognised | Skipped],
+    by: tuple[str, ...],
+    left_out: list[Skipped],
+    bar: Progress,
+) -> Iterable[Transcript]:
+    """Everything that could be recognised; what could not is named, and put into `left_out`."""
+    from ..training.selection import Skipped
+
     for one in heard:
-        if not isinstance(one, Recognised):
-            click.echo(f"left out: {one.id}: {one.reason}: {one.detail}", err=True)
-            continue
-        said = one.utterance
-        classes = {key: str(_key(said, key)) for key in by}
-        yield Transcript(
-            said.id, said.text, one.text, classes, said.audio, said.offset, said.duration
-        )
+        if isinstance(one, Skipped):
+            bar.clear()
+            click.echo(f"left out: {one.id}: {one.detail or one.reason}", err=True)
+            left_out.append(one)
+        else:
+            yield _transcript(one, by)
+        bar.step()
+
+
+def _transcript(heard: Recognised, by: tuple[str, ...]) -> Transcript:
+    from ..training.scoring import Transcript
+
+    said = heard.utterance
+    classes = {key: str(_key(said, key)) for key in by}
+    return Transcript(
+        said.id, said.text, heard.text, classes, said.audio, said.offset, said.duration
+    )
 
 
 def _key(utterance: Utterance, key: str) -> object:

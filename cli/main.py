@@ -13,7 +13,7 @@ from typing import Any, cast
 import click
 
 from .guard import FAILED, READER_GONE, Guard, close_quietly, exit_code, version
-from .terminal import show_diagnostics
+from .terminal import plain_warnings, show_diagnostics
 
 COMMANDS = (
     "bench",
@@ -71,7 +71,8 @@ class Commands(click.Group):
         from ..compiler.diagnostics import AsrcError
 
         try:
-            return super().invoke(ctx)
+            with plain_warnings():
+                return super().invoke(ctx)
         except AsrcError as error:
             show_diagnostics(error.diagnostics)
             ctx.exit(exit_code(error.diagnostics) or FAILED)

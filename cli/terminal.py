@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -108,6 +110,19 @@ def show_diagnostics(items: Iterable[Diagnostic]) -> None:
     elif found:
         color = style.colored(sys.stderr)
         click.echo(render(found, style.style, color=color), err=True, color=color)
+
+
+@contextmanager
+def plain_warnings(before: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Python's warnings as one line each on stderr, without a place in the source."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        before()
+        click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def show_json(data: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 
 from .options import FILE, settings_option
 from .pipeline import Watch, load, run
+from .progress import Progress, progress
 from .terminal import common, show_text
 
 if TYPE_CHECKING:
@@ -76,9 +78,9 @@ def command(
     build = _builder(file, settings, chosen, pipeline, passes)
     note = {"model": Path(file).name, "pipeline": pipeline, "passes": passes}
     job = Job(build, chosen, train_, dev, out, note, start, tensorboard)
-    with joined(device) as processes:
-        say = show_text if processes.first else _nothing
-        train(job, processes, say, lambda update, numbers: say(_line(update, numbers)))
+    with joined(device) as processes, ExitStack() as stack:
+        said = Said(stack, chosen.optimiser.updates) if processes.first else Silent()
+        train(job, processes, said.say, said.show)
 
 
 def _builder(
@@ -101,9 +103,36 @@ def _builder(
     return build
 
 
-def _nothing(text: str) -> None:
-    pass
+class Silent:
+    """What the other processes of a training say."""
+
+    def say(self, text: str) -> None:
+        pass
+
+    def show(self, update: int, numbers: Mapping[str, float]) -> None:
+        pass
 
 
-def _line(update: int, numbers: Mapping[str, float]) -> str:
-    return f"{update:7d}  " + "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+class Said(Silent):
+    """The lines of a training, and on a terminal a bar below them from the first report on.
+
+    A run that was resumed begins it where it goes on, so that the time left is told rightly.
+    """
+
+    def __init__(self, stack: ExitStack, updates: int) -> None:
+        self._stack, self._updates = stack, updates
+        self._bar: Progress | None = None
+
+    def say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        show_text(text)
+
+    def show(self, update: int, numbers: Mapping[str, float]) -> None:
+        values = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        self.say(f"{update:7d}  {values}")
+        self._bar = self._bar or self._begun(update)
+        self._bar.move_to(update)
+
+    def _begun(self, update: int) -> Progress:
+        return self._stack.enter_context(progress(self._updates, "training", first=update))

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .language import Search, search_options
-from .terminal import common, look, show_diagnostics, show_json, show_table, show_text
+from .progress import progress
+from .terminal import (
+    common,
+    look,
+    plain_warnings,
+    show_diagnostics,
+    show_json,
+    show_table,
+    show_text,
+)
 
 if TYPE_CHECKING:
+    from ..compiler.diagnostics import AsrcError, Diagnostic
     from ..runtime.listener import Listener
     from ..runtime.running import Recognises
     from ..runtime.samples import Samples
@@ -53,6 +63,7 @@ def command(
     """
     if bool(audio) == microphone:
         raise click.UsageError("name audio files, `-` for stdin, or --microphone")
+    from ..compiler.diagnostics import AsrcError
     from ..runtime.listener import Listener
     from ..runtime.models import read_model
     from ..runtime.threads import use_threads
@@ -61,10 +72,19 @@ def command(
     recogniser = read_model(model)
     scorer = search.language(recogniser.vocabulary)
     listener = Listener(recogniser, beam=max(search.beam, nbest), scorer=scorer)
-    sources = _sources(recogniser, audio, microphone)
-    found = [_one(listener, name, blocks, nbest, partial, times) for name, blocks in sources]
-    failed = [f for f in found if f is None]
-    _summary(listener, len(found) - len(failed))
+    found: list[dict[str, Any]] = []
+    failed: list[Diagnostic] = []
+    with progress(len(audio), "transcribing", wanted=not partial) as bar, plain_warnings(bar.clear):
+        for name, blocks in _sources(recogniser, audio, microphone):
+            try:
+                found.append(_one(listener, name, blocks, nbest, partial, times))
+            except AsrcError as error:
+                failed += error.diagnostics
+                _show(error, bar.clear)
+            else:
+                _show(found[-1], bar.clear)
+            bar.step()
+    _summary(listener, found, failed)
     click.get_current_context().exit(1 if failed else 0)
 
 
@@ -76,10 +96,10 @@ def _sources(
 
     rate, channels = recogniser.rate, recogniser.channels
     if microphone:
-        yield "microphone", microphone_blocks(rate, BLOCK)
+        yield "microphone", microphone_blocks(rate, BLOCK, channels=channels)
     for name in audio:
         if name == "-":
-            yield "stdin", pcm_blocks(sys.stdin.buffer, rate, seconds=BLOCK)
+            yield "stdin", pcm_blocks(sys.stdin.buffer, rate, seconds=BLOCK, channels=channels)
         else:
             yield name, stream_audio(name, rate, BLOCK, channels=channels)
 
@@ -91,24 +111,17 @@ def _one(
     nbest: int,
     partial: bool,
     times: bool,
-) -> dict[str, Any] | None:
-    """One source to its end; `None` where it cannot be read."""
-    from ..compiler.diagnostics import AsrcError
-
+) -> dict[str, Any]:
+    """One source to its end. Raises AsrcError E1001 where it cannot be read."""
     listener.restart()
-    try:
-        _listen(listener, blocks, partial)
-    except AsrcError as error:
-        show_diagnostics(error.diagnostics)
-        return None
+    _listen(listener, blocks, partial)
     heard = listener.heard(nbest)
     found: dict[str, Any] = {"audio": name, "text": heard.text}
     if nbest > 1:
         found["nbest"] = [{"text": listener.spell(h), "score": h.score} for h in heard.best]
     if times:
         found["labels"] = _labels(listener, heard.best[0])
-    _show(found)
-    return found
+    return found | {"duration": _ms(listener.seconds)}
 
 
 def _listen(listener: Listener, blocks: Iterable[Samples], partial: bool) -> None:
@@ -118,7 +131,7 @@ def _listen(listener: Listener, blocks: Iterable[Samples], partial: bool) -> Non
             heard = listener.push(block)
             if partial and heard.text != said:
                 said = heard.text
-                click.echo(f"{listener.effort.audio:8.2f}s  {said}", err=True)
+                click.echo(f"{listener.seconds:8.2f}s  {said}", err=True)
     except KeyboardInterrupt:
         click.echo("", err=True)
     listener.finish()
@@ -132,10 +145,21 @@ def _labels(listener: Listener, best: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _show(found: dict[str, Any]) -> None:
+# --- what is shown ---------------------------------------------------------------------------
+
+
+def _show(found: dict[str, Any] | AsrcError, before: Callable[[], None]) -> None:
+    """One source as soon as it is known; JSON waits for the last."""
     if look().json:
-        show_json(found)
         return
+    before()
+    if isinstance(found, dict):
+        _show_words(found)
+    else:
+        show_diagnostics(found.diagnostics)
+
+
+def _show_words(found: dict[str, Any]) -> None:
     show_text(f"{found['audio']}: {found['text']}")
     for one in found.get("nbest", [])[1:]:
         show_text(f"    {one['score']:9.3f}  {one['text']}")
@@ -144,13 +168,38 @@ def _show(found: dict[str, Any]) -> None:
         show_table(("known at", "label", "log-probability"), rows)
 
 
-def _summary(listener: Listener, count: int) -> None:
-    if look().json or not count:
-        return
+def _summary(listener: Listener, found: list[dict[str, Any]], failed: list[Diagnostic]) -> None:
     effort = listener.effort
-    click.echo(
-        f"{effort.audio:.1f}s of audio, real-time factor {effort.factor:.3f};"
-        f" look-ahead {float(listener.lookahead) * 1000:.0f}ms,"
-        f" longest computation for {BLOCK * 1000:.0f}ms of audio {effort.longest * 1000:.1f}ms",
-        err=True,
-    )
+    if look().json:
+        show_json(_as_json(listener, found, failed))
+    elif found:
+        click.echo(
+            f"{effort.audio:.1f}s of audio, real-time factor {effort.factor:.3f};"
+            f" look-ahead {float(listener.lookahead) * 1000:.0f}ms,"
+            f" longest computation for {BLOCK * 1000:.0f}ms of audio {effort.longest * 1000:.1f}ms",
+            err=True,
+        )
+
+
+def _as_json(
+    listener: Listener, found: list[dict[str, Any]], failed: list[Diagnostic]
+) -> dict[str, Any]:
+    """All sources and the figures of all; of one alone, its keys stand at the top as well."""
+    from ..dsl.render import as_dict
+
+    effort = listener.effort
+    alone = found[0] if len(found) == 1 and not failed else {}
+    return {
+        **alone,
+        "ok": not failed,
+        "files": found,
+        "diagnostics": [as_dict(one) for one in failed],
+        "duration": _ms(effort.audio),
+        "real_time_factor": round(effort.factor, 4),
+        "lookahead": _ms(float(listener.lookahead)),
+        "longest": _ms(effort.longest),
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

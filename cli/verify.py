@@ -57,8 +57,9 @@ def command(
     padding and neighbours in a batch change nothing, also when some begin anew; look-ahead and
     context, parameters, state and work are as `asrc inspect` says.
 
-    FILE may also be what `asrc compile` made: its golden vectors run again, on the executor here
-    and on LiteRT's reference kernels.
+    FILE may also be a folder that `asrc train` made, which has weights of its own, or what
+    `asrc compile` made: its golden vectors run again, on the executor here and on LiteRT's
+    reference kernels.
     """
     _need_torch()
     from ..runtime.threads import use_threads
@@ -66,8 +67,17 @@ def command(
     use_threads(threads)
     if file.endswith(".asrc"):
         click.get_current_context().exit(FAILED if _vectors(Path(file)) else 0)
-    result = run(load(file, settings), pipeline, passes, Watch((), False, False, None))
-    trial = _trial(result.facts, weights, seed)
+    if Path(file).is_dir():
+        if settings or pipeline or passes or weights:
+            raise click.UsageError(
+                "a trained folder has its passes and weights, and takes no others"
+            )
+        weights = Path(file)
+        trial = _trained(weights, seed)
+    else:
+        _refuse_graph(file)
+        result = run(load(file, settings), pipeline, passes, Watch((), False, False, None))
+        trial = _trial(result.facts, weights, seed)
     from ..backends.torch.contract import run_contract
 
     findings = run_contract(trial, exact=weights is None)
@@ -75,7 +85,7 @@ def command(
     if look().json:
         show_json(_as_json(findings, broken))
     else:
-        show_text(_title(file, result.facts, pipeline or passes, weights))
+        show_text(_title(file, trial.lowered.facts, pipeline or passes, weights))
         show_table(HEAD, [_cells(finding) for finding in findings], trailing=1)
         show_diagnostics(broken)
     click.get_current_context().exit(exit_code(broken) and FAILED)
@@ -103,6 +113,23 @@ def _trial(facts: Facts, weights: Path | None, seed: int) -> Trial:
     if weights is not None:
         _read(lowered, weights)
     return Trial.of(lowered, seed)
+
+
+def _trained(folder: Path, seed: int) -> Trial:
+    """Raises AsrcError E0008 or E1006 where it is no whole folder that `asrc train` made."""
+    from ..backends.torch.trial import Trial
+    from ..runtime.recogniser import read_recogniser
+
+    return Trial.of(read_recogniser(folder).lowered, seed)
+
+
+def _refuse_graph(file: str) -> None:
+    """Raises AsrcError E1006 for the text of a graph, which is no language of models."""
+    from ..compiler.diagnostics import AsrcError, diagnostic
+
+    if file.endswith(".asrir"):
+        message = f"`{file}` is the graph of a trained model, without its weights"
+        raise AsrcError(diagnostic("E1006", message, help=f"give its folder: {Path(file).parent}"))
 
 
 def _read(lowered: Lowered, weights: Path) -> None:

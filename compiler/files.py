@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from .diagnostics import AsrcError, diagnostic
 
@@ -26,10 +28,14 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write beside the file, then move into place; an old file's permissions stay.
 
-    Raises AsrcError E0008 where that fails; an old file is then as it was.
+    A device or a pipe is written into, and stays what it is. Raises AsrcError E0008 where that
+    fails; an old file is then as it was.
     """
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        if _is_special(path):
+            path.write_bytes(data)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(data)
         if path.exists():
@@ -39,6 +45,35 @@ def write_bytes(path: Path, data: bytes) -> None:
         with suppress(OSError, ValueError):
             beside.unlink()
         raise _no_access("write", path, error) from None
+
+
+def check_writable(path: Path) -> None:
+    """Find out that a file cannot be written before the work is done; leaves nothing behind.
+
+    Raises AsrcError E0008 as `write_bytes` would. A disk can still be full later.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if _is_special(path):
+            _check_access(path)
+            return
+        with suppress(FileNotFoundError):
+            path.lstat()
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        TemporaryFile(dir=folder).close()
+    except (OSError, ValueError) as error:
+        raise _no_access("write", path, error) from None
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is there and no regular file."""
+    return path.exists() and not path.is_file()
+
+
+def _check_access(path: Path) -> None:
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _no_access(what: str, path: Path, error: Exception) -> AsrcError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import stat
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .resample import rebuffered, resampled
+from .riff import sample_bytes
 from .samples import Samples, check_rate, check_samples, library, unusable
 
 _BLOCK = 1 << 16
@@ -55,7 +57,8 @@ def read_audio(
     """A file, or the part of it from `start` on, at `rate` Hz: `[samples]` float32 in [-1, 1].
 
     With `channels=1` all channels are averaged; with more, the first ones are kept:
-    `[channels, samples]`. A file that ends before `start + seconds` gives what it has.
+    `[channels, samples]`. A file that ends before `start + seconds` gives what it has; a wav file
+    that is wanted to its end, and was cut, does so with a Python warning.
     Raises AsrcError E1001, naming the file, where there is nothing to hear: unreadable, empty,
     no samples, not finite, too few channels, or a rate that cannot be.
     """
@@ -92,6 +95,8 @@ def _frames(
     check_rate(path, rate, "it is wanted at")
     _check_part(path, start, seconds)
     with _opened(path) as file:
+        if seconds is None:
+            _warn_if_cut(path, file.frames / file.samplerate)
         blocks = _mixed(path, file, start, seconds, channels)
         for block in resampled(blocks, file.samplerate, rate):
             yield np.clip(block, -1.0, 1.0)
@@ -102,6 +107,14 @@ def _check_part(path: Path, start: float, seconds: float | None) -> None:
         raise unusable(path, f"it should start at {start:g}s", "start at 0s or later")
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise unusable(path, f"{seconds:g}s of it are wanted", "ask for more than 0s")
+
+
+def _warn_if_cut(path: Path, there: float) -> None:
+    """libsndfile tells the length that is there, not the one that the header of a wav file says."""
+    claimed, held = sample_bytes(path) or (0, 0)
+    if 0 < held < claimed:
+        lengths = f"its header says {there * claimed / held:.3f}s, and it holds {there:.3f}s"
+        warnings.warn(f"the audio `{path}` is cut off: {lengths}", stacklevel=3)
 
 
 @contextmanager

@@ -44,8 +44,9 @@ class Listener:
     """One stream of a recogniser.
 
     `beam` of one is greedy decoding; more keeps that many hypotheses, and so does a `scorer` (a
-    closed language, a list of phrases), whatever the beam. Raises AsrcError E0303 or E0404 where
-    the model cannot be streamed.
+    closed language, a list of phrases), whatever the beam. `seconds` counts the audio of this
+    utterance, `effort` that of all. Raises AsrcError E0303 or E0404 where the model cannot be
+    streamed.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Listener:
         self.recogniser = recogniser
         self.running = recogniser.run()
         self.effort = Effort()
+        self.seconds = 0.0
         self.lookahead: Fraction = Fraction(self.running.clock.lookahead)
         model, clock = self.running.model, self.running.clock
         self.greedy = self.search = None
@@ -88,6 +90,7 @@ class Listener:
     def restart(self) -> None:
         """A new utterance begins."""
         self.running.steps.restart()
+        self.seconds = 0.0
         (self.greedy or self._search).reset()
 
     @property
@@ -96,6 +99,7 @@ class Listener:
         return self.search
 
     def _note(self, samples: int, seconds: float) -> None:
+        self.seconds += samples / self.recogniser.rate
         self.effort.audio += samples / self.recogniser.rate
         self.effort.compute += seconds
         self.effort.longest = max(self.effort.longest, seconds)

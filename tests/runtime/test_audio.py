@@ -123,7 +123,26 @@ def broken(path: Path, edit: dict[int, bytes] | None = None, cut: int | None = N
 
 def test_a_file_that_is_cut_gives_what_it_has(tmp_path: Path) -> None:
     path = broken(tmp_path / "a.wav", cut=44 + 2 * 1_000)
-    assert np.array_equal(read_audio(path, RATE), read_audio(write(path, tone()), RATE)[:1_000])
+    says = r"a.wav` is cut off: its header says 0.500s, and it holds 0.062s"
+    with pytest.warns(UserWarning, match=says):
+        samples = read_audio(path, RATE)
+    assert np.array_equal(read_audio(path, RATE, seconds=0.5), samples)
+    assert np.array_equal(read_audio(write(path, tone()), RATE)[:1_000], samples)
+
+
+@pytest.mark.parametrize("size", [b"\xff\xff\xff\xff", b"\x00\x00\xff\x7f"])
+def test_a_file_that_was_written_to_a_pipe_is_whole(tmp_path: Path, size: bytes) -> None:
+    path = broken(tmp_path / "a.wav", edit={4: size, 40: size})
+    assert np.array_equal(read_audio(path, RATE), read_audio(write(path, tone()), RATE))
+
+
+def test_samples_that_are_not_the_first_chunk(tmp_path: Path) -> None:
+    """A chunk of an odd size is padded by a byte."""
+    path = write(tmp_path / "a.wav", tone())
+    content = path.read_bytes()
+    path.write_bytes(content[:36] + b"note\3\0\0\0abc\0" + content[36:-2_000])
+    with pytest.warns(UserWarning, match=r"says 0.500s, and it holds 0.438s"):
+        read_audio(path, RATE)
 
 
 @pytest.mark.parametrize(("cut", "reason"), [(30, "cannot be decoded"), (44, "no samples")])
