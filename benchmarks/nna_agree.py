@@ -7,8 +7,8 @@ width the model is compiled, and utterances are heard as `asrc diff` hears them,
 has made so many frames: whole in PyTorch, as in training, and from the same quantised features on
 step by step in the executor and, each of its steps, on LiteRT's reference kernels of the file that
 Vela compiles. Compared with training is every value of the graph that the programs have, so also
-all that states are made of; with LiteRT every tensor of every step. The predictor runs on the labels
-that are heard, the joint where greedy decoding asks it.
+all that states are made of; with LiteRT every tensor of every step. The predictor runs on the
+labels that are heard, the joint where greedy decoding asks it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from asrc.backends.nna.program import Array
 from asrc.compiler.artefact import write_artefact
 from asrc.runtime.audio import read_audio
 from asrc.runtime.calibration import graph_inputs
-from asrc.runtime.compiled import compiled
+from asrc.runtime.compiled import compiled, read_compiled
 from asrc.runtime.differences import differences
 from asrc.runtime.recogniser import Recogniser, read_recogniser
 from asrc.runtime.threads import use_threads
@@ -46,9 +46,8 @@ def main() -> None:
     use_threads(1)
     recogniser = read_recogniser(given.run)
     utterances = read_manifest(given.manifest)
-    print(
-        "| bits | utterances | steps | labels |", *(f" {w}: codes |" for w in WAYS), " differ | s |"
-    )
+    ways = " ".join(f"{way}: codes |" for way in WAYS)
+    print(f"| bits | utterances | frames | labels | {ways} differ | s |")
     print("|---:|---:|---:|---:|---:|---:|---|---:|")
     for bits in given.bits:
         begin = time.perf_counter()
@@ -79,11 +78,13 @@ def compared(
     """How much was compared, and where codes differ first, utterance by utterance."""
     found: Counter[str] = Counter()
     first: list[str] = []
+    encoder = read_compiled(model).programs["encoder"]
+    each = encoder.program.tensors[next(iter(encoder.made.values()))].shape[1]
     for utterance in utterances:
         (pair,) = spoken([utterance])
         made = differences(model, pair[0], recogniser, None)
         found["utterances"] += 1
-        found["frames"] += made.programs["encoder"].steps
+        found["frames"] += made.programs["encoder"].steps * each
         found["labels"] += len(made.labels)
         for program in made.programs.values():
             found.update(program.compared)
