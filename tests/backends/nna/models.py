@@ -87,7 +87,17 @@ ENCODERS = {
 }
 
 
-MASKS = {"attention": Mask("encoder", chunk=Quantity(Fraction(80, 1000), "time"), left=6)}
+ONE_LAYER = """
+  x = audio |> logmel(bins=8, window=25ms, hop=10ms) |> cmvn |> stride(4) |> dense(16)
+  out x |> residual { layernorm |> RelativeAttention(16, 2) } |> dense(12)"""
+
+ENCODERS |= {"attention to the past": ONE_LAYER, "attention around": ONE_LAYER}
+
+MASKS = {
+    "attention": Mask("encoder", chunk=Quantity(Fraction(80, 1000), "time"), left=6),
+    "attention to the past": Mask("encoder", "causal", left=5),
+    "attention around": Mask("encoder", left=4, right=2),
+}
 
 
 def source(encoder: str, predictor: str = "LstmPredictor(12, 16, width=8)") -> str:

@@ -252,6 +252,30 @@ def test_float_operators_at_the_numbers_of_a_format() -> None:
     assert 0 < (found - exact).abs().max() < 12 * step
 
 
+@pytest.mark.parametrize("part", ["encoder", "predictor", "joint"])
+def test_one_part_is_the_accelerators_and_the_others_stay(part: str) -> None:
+    """With gradients for all of them."""
+    graph = models.facts("planes").graph
+    for each in (Substitute(part), Quantize(part)):
+        graph, _ = each.run(graph, None)
+    _, numbers = models.quantised("planes")
+    made = Lowered(Facts(graph))
+    wanted = made.tensors()
+    load_weights(made, {n: torch.from_numpy(np.array(numbers[n], np.float32)) for n in wanted})
+    given = {**heard(9), "prev": torch.tensor([[0, 3, 1, 5]])}
+    found, plain = (
+        made.eval()(given),
+        lowered(models.facts("planes"), models.weights("planes"))(given),
+    )
+    for name in {"encoder", "predictor"} - {part}:  # but rounded, where the joint reads codes
+        within = 0.05 if part == "joint" else 0.0
+        torch.testing.assert_close(found[name], plain[name], rtol=0, atol=within)
+    assert not torch.equal(found[part], plain[part])
+    found["joint"].square().mean().backward()
+    grads = {n: p.grad for n, p in made.named_parameters()}
+    assert all(g is not None and bool(torch.isfinite(g).all()) for g in grads.values())
+
+
 def test_ranges_that_nobody_took() -> None:
     found, _ = models.quantised("lstm")
     with pytest.raises(AsrcError, match="which numbers") as error:
