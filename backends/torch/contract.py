@@ -8,7 +8,7 @@ and parameters, state and products are as many as the facts say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 
 import torch
@@ -20,8 +20,10 @@ from .emit import word
 from .field import measure_field
 from .lowered import Lowered
 from .modes import evaluating
+from .past import measure_past
 from .session import Session
 from .slots import Slots
+from .stepmodule import Feed
 from .trial import (
     Differences,
     Finding,
@@ -39,24 +41,43 @@ from .trial import (
 SIZES = (0, 1, 1, 2, 3, 7, 13, 160, 211, 1601, 4099, 16001)
 """Frames of a push: nothing, one, primes, steps and much more than a step."""
 
+NEAR = 960
+"""So many samples of a step are pushed one by one: all of 60 ms at 16 kHz."""
+
 
 def streaming_equals_offline(trial: Trial, seeds: int = 2) -> Finding:
-    """Pushes of random sizes, of one frame each, of everything at once: all give the frames that
-    the whole utterance gives, each once and in order."""
+    """Pushes of random sizes, of one frame or sample each, of everything at once: all give the
+    frames that the whole utterance gives, each once and in order."""
     gaps = Differences("streaming equals offline", trial.limit)
     for part in trial.parts:
-        for where, sizes in _cuts(trial, seeds):
+        for where, sizes in _cuts(trial, part, seeds):
             compare(gaps, streamed(trial, part, sizes), trial.values, where)
     _compare_joints(gaps, trial)
     return gaps.finding()
 
 
-def _cuts(trial: Trial, seeds: int) -> Iterator[tuple[str, Iterator[int]]]:
+def _cuts(trial: Trial, part: str, seeds: int) -> Iterator[tuple[str, Iterator[int]]]:
     """Ways to cut a stream, in words and in sizes."""
+    step = trial.lowered.step(part)
+    frames = max((made.count for made in step.outputs), default=1)
     for seed in range(seeds):
         yield f"in random pushes (seed {seed})", drawn(SIZES, trial.random(1, seed))
-    yield "frame by frame", chain(repeat(1, 700), repeat(97))
+    yield "frame by frame", in_turn([repeat(max(1, f.count // frames)) for f in step.feeds])
+    yield "sample by sample", in_turn([singly(feed) for feed in step.feeds])
     yield "pushed at once", repeat(1 << 40)
+
+
+def in_turn(sizes: Sequence[Iterator[int]]) -> Iterator[int]:
+    """Endless sizes of each input, one after the other as `pushes` takes them."""
+    return chain.from_iterable(zip(*sizes, strict=True))
+
+
+def singly(feed: Feed) -> Iterator[int]:
+    """Single frames over two steps, of a long step at its beginning and end; then all the rest."""
+    for count in (feed.start % feed.count or feed.count, feed.count):
+        near = min(count, NEAR) // 2
+        yield from chain(repeat(1, near), [count - 2 * near], repeat(1, near))
+    yield from chain([1], repeat(1 << 40))
 
 
 def _compare_joints(gaps: Differences, trial: Trial) -> None:
@@ -245,14 +266,15 @@ def _step_sizes(session: Session) -> list[int]:
 
 
 def field_is_as_inferred(trial: Trial, exact: bool = True) -> Finding:
-    """Perturbed inputs change outputs as far as the facts say; see `field.py`.
+    """Perturbed inputs change outputs as far as the facts say; see `field.py` and `past.py`.
 
-    With `exact`, the look-ahead must be reached: random weights let everything through, but
-    trained ones need not, nor do codes.
+    With `exact`, look-ahead and context must be reached: random weights let everything through,
+    but trained ones need not, nor do codes.
     """
     quantised = any("number" in node.attrs for node in trial.lowered.facts.graph)
-    worst, words = measure_field(trial, exact and not quantised)
-    return Finding("receptive field", worst, 0.0, words)
+    ahead, words = measure_field(trial, exact and not quantised)
+    back, said = measure_past(trial, exact and not quantised)
+    return Finding("receptive field", max(ahead, back), 0.0, words or said)
 
 
 def counts_equal_facts(trial: Trial) -> Finding:

@@ -31,8 +31,8 @@ from .trial import Trial, Values
 ROWS = 48
 """Perturbations in one batch."""
 
-CONTEXT = Fraction(2)
-"""So many seconds of the past are tried at most."""
+CONTEXT = Fraction(1)
+"""So many seconds of the past are laid before the frames at most; `past.py` tries all of it."""
 
 PHASES = 64
 
@@ -149,7 +149,7 @@ class Field:
     def _changed(self, probes: Sequence[Probe]) -> list[bool]:
         """Whether each probe reaches its output frame, whatever the flags say."""
         found = [False] * len(probes)
-        for flags in _flag_settings(self.facts):
+        for flags in flag_settings(self.facts):
             base = self._inputs(flags)
             before = self.trial.run(base)[self.name]
             for begin in range(0, len(probes), ROWS):
@@ -177,7 +177,7 @@ class Field:
             if found[name] is base[name]:
                 found[name] = base[name].clone()
             part = found[name][row, probe.first : probe.end]
-            part.copy_(_other(part, kinds[name], source))
+            part.copy_(other_frames(part, kinds[name], source))
         return found
 
     def _kinds(self) -> dict[str, Type]:
@@ -198,13 +198,13 @@ def _context(reach: Reach, path: str, quantum: Fraction) -> Fraction:
     return min(CONTEXT, Fraction(back) + quantum) if back < inf else CONTEXT
 
 
-def _flag_settings(facts: Facts) -> tuple[float | None, ...]:
+def flag_settings(facts: Facts) -> tuple[float | None, ...]:
     """At random, all up and all down where there are flags."""
     flags = any(n.op == "input" and facts.types[n.path].elem == "flag" for n in facts.graph)
     return (None, 0.0, 1.0) if flags else (None,)
 
 
-def _other(x: Tensor, kind: Type, source: torch.Generator) -> Tensor:
+def other_frames(x: Tensor, kind: Type, source: torch.Generator) -> Tensor:
     """Other frames: far away, the opposite flag, another token."""
     match kind.elem:
         case "flag":
