@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arpa import write_arpa
 
 from asrc.runtime.audio import read_audio
 from asrc.runtime.samples import Samples
@@ -119,6 +118,8 @@ def pocketsphinx(sentences: list[str] | None = None) -> tuple[Hear, int]:
     if sentences is not None:
         for word, phones in SAID.items():
             decoder.add_word(word, phones, update=False)
+        from arpa import write_arpa  # PyTorch is not needed without
+
         with tempfile.TemporaryDirectory() as scratch:
             write_arpa(Path(scratch, "lines.arpa"), sentences)
             decoder.add_lm_file("lines", str(Path(scratch, "lines.arpa")))
