@@ -88,8 +88,7 @@ def command(
         return
     from ..backends.nna.machine import chosen
     from ..compiler.artefact import write_artefact
-    from ..dsl.render import as_dict
-    from ..runtime.compiled import for_machines, read_compiled
+    from ..runtime.compiled import for_machines
     from ..runtime.recogniser import read_recogniser
     from ..runtime.threads import use_threads
 
@@ -99,6 +98,14 @@ def command(
     told: list[Diagnostic] = []
     parts, spent = _compiled(read_recogniser(model), calibrate, utterances, wanted, told.append)
     write_artefact(out, for_machines(parts, machines))
+    _report(out, spent, told)
+
+
+def _report(out: Path, spent: dict[str, Any], told: Sequence[Diagnostic]) -> None:
+    """What was written, where the time went, what was warned of."""
+    from ..dsl.render import as_dict
+    from ..runtime.compiled import read_compiled
+
     found = read_compiled(out)
     spent |= {"machines": _compiling(found.estimates)}
     if look().json:

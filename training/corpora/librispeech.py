@@ -14,7 +14,7 @@ from ...runtime.audio import audio_info
 from ..manifest import Utterance, write_manifest
 from ..text import normalise
 
-_ARCHIVES = "unpack the set again, from its archive at https://www.openslr.org/12"
+_ARCHIVES = "unpack the set again, from its archive at OpenSLR (SLR12)"
 _PURPOSES = {"train": "train", "dev": "dev", "test": "test"}
 
 

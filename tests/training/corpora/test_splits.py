@@ -121,7 +121,7 @@ def test_folders_with_another_layout(tmp_path: Path) -> None:
     (tmp_path / "dev-clean/84/121/84-121-0001.flac").unlink()
     with pytest.raises(AsrcError) as caught:
         librispeech.build(tmp_path / "dev-clean", tmp_path / "out")
-    assert "openslr.org" in caught.value.diagnostics[0].help[0]
+    assert "SLR12" in caught.value.diagnostics[0].help[0]
     assert "`84-121-0001` has a text and nothing else" in mistake(tmp_path / "dev-clean")
     write(tmp_path / "dev-clean/84/121/84-121-0001.flac", tone())
     write(tmp_path / "dev-clean/84/121/84-121-0002.flac", tone())
