@@ -76,6 +76,8 @@ class Call:
     def joined(self) -> tuple[Value, ...]:
         """All inputs on the frames of the result."""
         clocks = [kind.clock for kind in self.kinds]
+        if len(self.ins) == 1 and clocks[0] == self.out.clock:
+            return self.ins
         index = common_index(self.ins, clocks, self.out.clock)
         return tuple(
             broadcast(x, clock, self.out.clock, index)

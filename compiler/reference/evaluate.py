@@ -19,7 +19,7 @@ from .call import Call, Extent
 from .plan import Loop, Plan, make_plan
 from .recurrence import unroll
 from .rules import RULES
-from .value import Array, Index, Mask, Value, blank, broadcast, frame_shape, index_rank
+from .value import Array, Index, Mask, Value, blank, broadcast, element, frame_shape, index_rank
 
 Given = ArrayLike | tuple[ArrayLike, ArrayLike | None]
 Inputs = Mapping[str, Given]
@@ -71,7 +71,7 @@ class _Run:
         """Adds what the plan names to `values`."""
         for entry in plan:
             if isinstance(entry, Loop):
-                unroll(self.graph, self.types, entry, values, self.solve, self.taken)
+                unroll(self.graph, self.types, entry, values, self)
             else:
                 values[entry] = self.compute(entry, values)
 
@@ -84,9 +84,10 @@ class _Run:
         ins = tuple(values[p] for p in node.inputs)
         call = Call(node, kinds, self.types[path], ins, self.weights, self.extent, self.reach)
         found = RULES[node.op](call)
-        taken = self.taken(path, values, found.present.shape)
-        present = np.asarray(found.present & taken)
-        return blank(Value(found.data, present), element(self.types[path], self.dtype))
+        if path in self.gates:
+            taken = self.taken(path, values, found.present.shape)
+            found = Value(found.data, np.asarray(found.present & taken))
+        return blank(found, element(self.types[path], self.dtype))
 
     def taken(self, path: str, values: Mapping[str, Value], index: Index) -> Mask:
         """Where the flags let a value run."""
@@ -109,11 +110,6 @@ class _Run:
             for path in node.inputs[:2]
         )
         return max((self.extent.steps(clock) for clock in clocks), default=1)
-
-
-def element(kind: Type, real: np.dtype[Any]) -> np.dtype[Any]:
-    """Tokens are integers; flags are numbers, zero and one."""
-    return np.dtype(np.int64) if kind.elem == "token" else real
 
 
 # --- inputs ---

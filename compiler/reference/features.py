@@ -62,8 +62,10 @@ def _glu(call: Call) -> Array:
 
 
 def _slice(call: Call) -> Array:
-    parts = np.split(call.data[0], call.count("parts"), len(call.index))
-    return call.framed(parts[call.count("index")])
+    axis, number = len(call.index), call.count("index")
+    size = call.data[0].shape[axis] // call.count("parts")
+    part = (slice(None),) * axis + (slice(number * size, (number + 1) * size),)
+    return call.framed(call.data[0][part])
 
 
 def _concat(call: Call) -> Array:

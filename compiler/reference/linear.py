@@ -24,7 +24,15 @@ def _dense(call: Call) -> Array:
     row, groups = np.concatenate(rows, -1), call.count("groups")
     weight = call.param("weight").reshape(groups, -1, row.shape[-1] // groups)
     parts = row.reshape(*call.index, groups, weight.shape[-1])
-    return _shifted(call, call.framed(np.einsum("...gi,goi->...go", parts, weight)))
+    return _shifted(call, call.framed(_products(parts, weight)))
+
+
+def _products(rows: Array, weights: Array) -> Array:
+    """`[*index, groups, in]` by `[groups, out, in]`, group by group: `[*index, groups, out]`."""
+    groups, out, count = weights.shape
+    flat = rows.reshape(-1, groups, count)
+    found = [flat[:, group] @ weights[group].T for group in range(groups)]
+    return np.stack(found, 1).reshape(*rows.shape[:-1], out)
 
 
 def _convf(call: Call) -> Array:

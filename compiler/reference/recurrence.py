@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from .value import (
     absent_like,
     blank,
     concatenate,
+    element,
     frame_shape,
     index_rank,
     initial,
@@ -26,8 +27,17 @@ from .value import (
 )
 
 Values = dict[str, Value]
-Solve = Callable[[Plan, Values], None]
-Taken = Callable[[str, Mapping[str, Value], Index], Mask]
+
+
+class Run(Protocol):
+    """Who computes what stands in a loop, in numbers of type `dtype`."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def solve(self, plan: Plan, values: Values) -> None: ...
+
+    def taken(self, path: str, values: Mapping[str, Value], index: Index) -> Mask: ...
 
 
 class Register:
@@ -66,21 +76,19 @@ def _either(taken: Mask, new: Value, old: Value) -> Value:
     return Value(select(taken, new.data, old.data), np.where(taken, new.present, old.present))
 
 
-def unroll(
-    graph: Graph, types: Mapping[str, Type], loop: Loop, values: Values, solve: Solve, taken: Taken
-) -> None:
+def unroll(graph: Graph, types: Mapping[str, Type], loop: Loop, values: Values, run: Run) -> None:
     """Adds the values of a loop's members to `values`."""
     index = _index(types, loop, values)
-    registers = {p: _register(graph[p], types[p], index, loop, values) for p in loop.shifts}
+    registers = {p: _register(graph[p], types[p], index, values, run) for p in loop.shifts}
     steps: list[Values] = []
     for step in _order(loop, index):
         frame = dict(_at(types, loop, values, step))
         frame |= {path: register.read() for path, register in registers.items()}
-        solve(loop.body, frame)
+        run.solve(loop.body, frame)
         for path, register in registers.items():
             held = graph[path].inputs[0]
             source = frame[held]
-            register.push(source, taken(held, frame, source.present.shape))
+            register.push(source, run.taken(held, frame, source.present.shape))
             frame[path] = blank(Value(frame[path].data, source.present), source.data.dtype)
         steps.append(frame)
     if loop.backwards:
@@ -106,10 +114,11 @@ def on_axis(clock: Clock, axis: Clock) -> bool:
     return clock == axis
 
 
-def _register(node: Node, kind: Type, index: Index, loop: Loop, values: Values) -> Register:
+def _register(node: Node, kind: Type, index: Index, values: Values, run: Run) -> Register:
     here = (*index[:-1], 1)
     held = replace(kind, taps=None) if node.op == "window" else kind
-    empty = Value(np.zeros(here + frame_shape(held)), np.zeros(here, bool))
+    blanks = np.zeros(here + frame_shape(held), element(kind, run.dtype))
+    empty = Value(blanks, np.zeros(here, bool))
     start = values[node.inputs[1]] if len(node.inputs) > 1 else None
     return Register(node, empty, initial(start, held))
 

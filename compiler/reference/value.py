@@ -57,6 +57,11 @@ def over_features(mask: Array, data: Array) -> Array:
     return mask.reshape(mask.shape + (1,) * (data.ndim - mask.ndim))
 
 
+def element(kind: Type, real: np.dtype[Any]) -> np.dtype[Any]:
+    """Tokens are integers; flags are numbers, zero and one."""
+    return np.dtype(np.int64) if kind.elem == "token" else real
+
+
 def any_step(present: Mask) -> Mask:
     """Whether anything is there along the innermost axis."""
     return np.asarray(present.any(-1))
@@ -76,6 +81,8 @@ def select(mask: Mask, data: Array, other: Array | float | int) -> Array:
 
 def blank(value: Value, dtype: np.dtype[Any]) -> Value:
     """The value with its absent frames made unreadable."""
+    if value.present.all():
+        return Value(value.data.astype(dtype, copy=False), value.present)
     fill = 0 if dtype.kind == "i" else np.nan
     data = select(value.present, value.data, fill).astype(dtype, copy=False)
     return Value(data, value.present)
@@ -111,6 +118,8 @@ def common_index(values: Sequence[Value], clocks: Sequence[Clock], target: Clock
 def broadcast(value: Value, source: Clock, target: Clock, index: Index) -> Value:
     """The value on all frames of `index`: repeated along axes that are not its own; along those
     that are, cut at the end or absent beyond it."""
+    if value.present.shape == index and source == target:
+        return value
     own = own_axes(source, target)
     data, present = (_fitted(array, index, own) for array in (value.data, value.present))
     features = data.shape[value.rank :]
