@@ -21,11 +21,19 @@ def middles(book: Array) -> Array:
 
 
 def nearest(book: Array, values: Array) -> Array:
-    """The value of a sorted codebook that is nearest to each."""
-    return book[np.searchsorted(middles(book), values)]
+    """The value of a sorted codebook on the grid that is nearest to each, the lesser of two.
+
+    What lies between such values is a multiple of a half, so that a table of halves has them all.
+    """
+    least, most = -2 * GRID - 1, 2 * GRID + 1
+    halves = np.multiply(values, 2)
+    np.ceil(np.clip(halves, least, most, out=halves), out=halves)
+    table = book[np.searchsorted(middles(book), np.arange(least, most + 1) / 2)]
+    return table.take(np.subtract(halves, least, out=halves).astype(np.int16))
 
 
 def edges(ordered: Array, bounds: Array) -> Array:
     """Where the cells between bounds begin among sorted values, and the end."""
-    ends = np.searchsorted(ordered, bounds, side="right")
-    return np.concatenate([[0], ends, [len(ordered)]])
+    found = np.zeros(len(bounds) + 2, np.intp)
+    found[1:-1], found[-1] = ordered.searchsorted(bounds, "right"), len(ordered)
+    return found

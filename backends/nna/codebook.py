@@ -9,6 +9,8 @@ coded.
 
 from __future__ import annotations
 
+from math import ceil, gcd
+
 import numpy as np
 
 from .cells import GRID, edges, middles, nearest, on_grid
@@ -18,6 +20,9 @@ from .program import Array
 _ROUNDS = 1000
 _TURNS = 4
 """How often rows choose their scales anew for the codebook, and the codebook its values."""
+
+_SAMPLE = 1 << 19
+"""Of so many weights and fewer, all decide the codebook; of more, a part of each row does."""
 
 
 def fitted(
@@ -57,17 +62,31 @@ def _largest(rows: Array) -> Array:
 
 def _with_codebook(rows: Array, count: int, coded: float | None) -> tuple[Array, Array]:
     """Codebook and scales in turn: each is the best for the other. A limit is for the last pair."""
-    scales = _largest(rows) / GRID
+    some, scales = _sample(rows), _largest(rows) / GRID
     for _ in range(_TURNS):
-        values = (rows / scales[:, None]).ravel()
-        book = _values(values, count, coded)
-        codes = nearest(book, values).reshape(rows.shape)
-        power = np.square(codes).sum(1)
-        best = (rows * codes).sum(1) / np.maximum(power, 1e-12)
-        scales = np.where((power > 0) & (best > 0), best, scales)
+        values = some / scales[:, None]
+        book = _values(values.ravel(), count, coded)
+        scales = _scales(some, nearest(book, values), scales)
+    if some is not rows:
+        scales = _scales(rows, nearest(book, rows / scales[:, None]), scales)
     if coded is not None:
-        book = _values((rows / scales[:, None]).ravel(), count, coded)
+        book = _values((some / scales[:, None]).ravel(), count, coded)
     return scales, book
+
+
+def _sample(rows: Array) -> Array:
+    """Columns at a distance that no period of theirs divides, such as groups, parts or taps."""
+    apart = ceil(rows.size / _SAMPLE)
+    while gcd(apart, rows.shape[1]) > 1:
+        apart += 1
+    return rows if apart == 1 else np.ascontiguousarray(rows[:, ::apart])
+
+
+def _scales(rows: Array, codes: Array, scales: Array) -> Array:
+    """For each row of these codes, the one with the smallest squared error, else that it has."""
+    power = np.einsum("ij,ij->i", codes, codes)
+    best = np.einsum("ij,ij->i", rows, codes) / np.maximum(power, 1e-12)
+    return np.where((power > 0) & (best > 0), best, scales)
 
 
 def _values(values: Array, count: int, coded: float | None) -> Array:
@@ -79,14 +98,22 @@ def lloyd_max(values: Array, count: int) -> Array:
     """Centroids of at most `count` cells with the smallest squared error, by alternation from
     quantiles; a cell that is empty keeps its centroid."""
     ordered = np.sort(values)
-    sums = np.concatenate([[0.0], np.cumsum(ordered)])
-    book = np.unique(np.quantile(ordered, (np.arange(count) + 0.5) / count))
+    sums = np.zeros(len(ordered) + 1)
+    np.cumsum(ordered, out=sums[1:])
+    book = np.unique(_quantiles(ordered, (np.arange(count) + 0.5) / count))
     for _ in range(_ROUNDS):
         cells = edges(ordered, middles(book))
-        sizes = np.diff(cells)
-        means = np.diff(sums[cells]) / np.maximum(sizes, 1)
-        moved = np.where(sizes > 0, means, book)
-        if np.allclose(moved, book, rtol=0, atol=1e-6):
+        sizes, until = cells[1:] - cells[:-1], sums[cells]
+        moved = np.where(sizes > 0, (until[1:] - until[:-1]) / np.maximum(sizes, 1), book)
+        if np.abs(moved - book).max() <= 1e-6:
             break
         book = moved
     return book
+
+
+def _quantiles(ordered: Array, shares: Array) -> Array:
+    """Between the two values nearest to each share, as `np.quantile`, which would sort again."""
+    places = shares * (len(ordered) - 1)
+    below = places.astype(np.intp)
+    first, then = ordered[below], ordered[np.minimum(below + 1, len(ordered) - 1)]
+    return first + (then - first) * (places - below)
