@@ -19,6 +19,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 OUT = click.option("--out", type=PATH, required=True, help="A folder for manifests and audio.")
+SYNTHETIC = click.option(
+    "--synthetic",
+    type=click.FloatRange(0, 1000),
+    default=0.0,
+    metavar="HOURS",
+    help="The training sentences in synthetic voices as well: train-synthetic.jsonl.",
+)
 
 
 def building(command: Command) -> Command:
@@ -62,22 +69,29 @@ def commands(out: Path, packages: Path | None, seed: int, jobs: int, hours: floa
 
 
 @build.command("prompts")
+@SYNTHETIC
 @building
-def prompts(out: Path, packages: Path | None, **_: int) -> None:
+def prompts(out: Path, packages: Path | None, synthetic: float, seed: int, jobs: int) -> None:
     """The prompts of Asterisk: one speaker, 16 kHz."""
-    from ..training.corpora.prompts import build
+    from ..training.corpora.prompts import RATE, build
+    from ..training.corpora.readers import Readers
+    from ..training.corpora.recipes import TEMPI
 
-    build(out, _shelf(out, packages), _progress)
+    readers = Readers(synthetic, RATE, TEMPI, seed, jobs) if synthetic else None
+    build(out, _shelf(out, packages), _progress, readers)
     _show(out)
 
 
 @build.command("talkie")
+@SYNTHETIC
 @building
-def talkie(out: Path, packages: Path | None, **_: int) -> None:
+def talkie(out: Path, packages: Path | None, synthetic: float, seed: int, jobs: int) -> None:
     """Acted dialogue of two games: many characters, 11.025 kHz."""
-    from ..training.corpora.talkie import build
+    from ..training.corpora.readers import Readers
+    from ..training.corpora.talkie import RATE, TEMPI, build
 
-    build(out, _shelf(out, packages), _progress)
+    readers = Readers(synthetic, RATE, TEMPI, seed, jobs) if synthetic else None
+    build(out, _shelf(out, packages), _progress, readers)
     _show(out)
 
 

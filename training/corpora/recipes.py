@@ -25,7 +25,7 @@ RATE = 16_000
 _FORMAT = 1
 """Raised whenever the same recipe would give other samples."""
 
-_TEMPI = (0.5, 1.15)
+TEMPI = (0.5, 1.15)
 """Slowest and fastest: people who record prompts, or say a number to a machine, speak half as fast
 as these engines do by themselves."""
 
@@ -62,9 +62,14 @@ class Recipe:
 
 
 def recipes(
-    sentences: Iterable[Sentence], families: tuple[Family, ...], prefix: str, seed: int
+    sentences: Iterable[Sentence],
+    families: tuple[Family, ...],
+    prefix: str,
+    seed: int,
+    tempi: tuple[float, float] = TEMPI,
 ) -> Iterator[Recipe]:
-    """A recipe for each sentence; it follows from the sentence, its place, prefix and seed."""
+    """A recipe for each sentence; it follows from the sentence, its place, prefix, seed and tempi,
+    the slowest and the fastest."""
     for place, sentence in enumerate(sentences):
         name = f"{prefix}-{place:05d}"
         rng = np.random.default_rng([seed, place, *name.encode()])
@@ -75,15 +80,15 @@ def recipes(
             scripts=tuple(_punctuated(part, sentence.kind, rng) for part in sentence.parts),
             pauses=tuple(np.round(rng.uniform(0.1, 0.8, len(sentence.parts) - 1), 3).tolist()),
             voice=voices.drawn(rng, families),
-            speed=tempo(rng),
+            speed=tempo(rng, tempi),
             way=treatment.drawn(rng),
             seed=seed,
         )
 
 
-def tempo(rng: np.random.Generator) -> float:
+def tempo(rng: np.random.Generator, tempi: tuple[float, float] = TEMPI) -> float:
     """Of a voice, 1 being the engine's own; as likely to be halved as doubled."""
-    return round(float(np.exp(rng.uniform(*np.log(_TEMPI)))), 3)
+    return round(float(np.exp(rng.uniform(*np.log(tempi)))), 3)
 
 
 def _punctuated(script: str, kind: str, rng: np.random.Generator) -> str:

@@ -13,28 +13,35 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..manifest import Utterance, write_manifest
-from . import drascula, fotaq
+from . import drascula, fotaq, voices
 from .extract import Recording, extracted
 from .fotaq_text import CUT_SCENE
 from .licences import write_licences
 from .packages import Shelf
+from .readers import Readers, write_with_readers
 from .sources import SOURCES
 from .splits import TALKIE, split, usable
 from .store import Report
 
 PACKAGES = ("flight-of-the-amazon-queen", "drascula")
 RATE = fotaq.RATE
+TEMPI = (0.8, 1.25)
+"""Of synthetic voices that say the same: they act about as fast as these engines speak."""
+
 HELD_OUT = frozenset({"fotaq/WITCH", "fotaq/TAM", "fotaq/NAOMI", "drascula/VB"})
 """Characters of the open test set: some 25 minutes, women and men."""
 
 _PLACES = ("train", "dev", "test")
 
 
-def build(out: Path, shelf: Shelf, report: Report | None = None) -> None:
-    """Write the six manifests, their audio and the licences below `out`.
+def build(
+    out: Path, shelf: Shelf, report: Report | None = None, readers: Readers | None = None
+) -> None:
+    """Write the six manifests, their audio and the licences below `out`; with readers
+    `train-synthetic.jsonl` as well.
 
-    Raises AsrcError E1003 where a package is missing or changed, E0008 where a file cannot be
-    written.
+    Raises AsrcError E1003 where a package or a voice is missing or changed, E0008 where a file
+    cannot be written.
     """
     clips = {"fotaq": fotaq.clips(shelf), "drascula": drascula.clips(shelf)}
     utterances: list[Utterance] = []
@@ -46,7 +53,9 @@ def build(out: Path, shelf: Shelf, report: Report | None = None) -> None:
     closed = {place: _of(utterances, places, place) for place in _PLACES}
     for place, chosen in {**closed, **opened(closed)}.items():
         write_manifest(out / f"{place}.jsonl", chosen)
-    write_licences(out, "talkie", PACKAGES)
+    if readers is not None:
+        write_with_readers(out, closed["train"], readers, report)
+    write_licences(out, "talkie", (*PACKAGES, *(voices.PACKAGES if readers else ())))
 
 
 def _utterance(source: str, one: Recording) -> Utterance:

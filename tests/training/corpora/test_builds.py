@@ -30,11 +30,13 @@ from asrc.training.corpora import (
     saytime,
     store,
     talkie,
+    voices,
     wake,
     words,
 )
 from asrc.training.corpora.clips import Clip
 from asrc.training.corpora.packages import Shelf
+from asrc.training.corpora.readers import Readers
 from asrc.training.corpora.recordings import split_clips
 from asrc.training.manifest import Utterance, read_manifest
 from asrc.training.numbers import cardinal
@@ -250,6 +252,43 @@ def test_talkie_is_split_by_sentence_and_again_by_speaker(tmp_path: Path) -> Non
     assert speakers["train-open"] | speakers["dev-open"] == {"fotaq/JOE", "drascula/JOHN"}
     assert texts["test-open"].isdisjoint(texts["train-open"] | texts["dev-open"])
     assert {one.extra["scene"] for one in found["train"]} >= {"TAM1", "TAM2"}
+
+
+@pytest.mark.usefixtures("games", "humming")
+def test_readers_say_what_trains_and_nothing_else(tmp_path: Path) -> None:
+    shelf = fakes.shelf(tmp_path)
+    talkie.build(tmp_path / "dry", shelf)
+    readers = Readers(0.02, talkie.RATE, (1.0, 1.2))
+    talkie.build(tmp_path / "out", shelf, readers=readers)
+    dry, found = sets(tmp_path / "dry"), sets(tmp_path / "out")
+    both = found.pop("train-synthetic")
+    assert {name: len(one) for name, one in found.items()} == {n: len(x) for n, x in dry.items()}
+    train = found["train"]
+    assert both[: len(train)] == train
+    read = both[len(train) :]
+    seconds = sum(one.duration for one in train) / len(train)
+    assert len(read) == round(0.02 * 3600 / seconds)
+    times = Counter(one.text for one in read)
+    assert times.keys() == {one.text for one in train}
+    assert max(times.values()) - min(times.values()) <= 1
+    assert {audio_info(one.audio).rate for one in read} == {talkie.RATE}
+    assert {one.speaker for one in read}.isdisjoint(one.speaker for one in train)
+    licences = json.loads((tmp_path / "out/licences.json").read_text(encoding="utf-8"))
+    named = {source["package"] for source in licences["sources"]}
+    assert named == {*talkie.PACKAGES, *voices.PACKAGES}
+
+
+@pytest.mark.usefixtures("humming")
+def test_another_seed_reads_in_other_voices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_clips(monkeypatch, asterisk, dialogue("a", ["allison"]))
+    out, found = tmp_path / "out", []
+    for seed in (0, 0, 1):
+        readers = Readers(0.01, prompts.RATE, (0.5, 1.0), seed)
+        prompts.build(out, fakes.shelf(tmp_path), readers=readers)
+        found.append((out / "train-synthetic.jsonl").read_bytes())
+    assert found[0] == found[1] != found[2]
 
 
 def moh(tree: Path) -> Shelf:
