@@ -63,6 +63,7 @@ bench: $(READY) ## run benchmarks/*.py, one after the other
 		echo "== $$script"; $(BIN)/python $$script; done
 
 WITH_DATA := benchmarks/codebooks.py benchmarks/triton_zoo.py benchmarks/nna_ablation.py benchmarks/nna_agree.py benchmarks/nna_bits.py benchmarks/nna_compile.py \
+	benchmarks/nna_sizes.py \
 	benchmarks/nna_speed.py benchmarks/nna_stream.py \
 	benchmarks/peers.py benchmarks/tosa_oracle.py
 
