@@ -24,6 +24,9 @@ from .samples import Samples, check_rate, check_samples, library, unusable
 _BLOCK = 1 << 16
 """Frames that are read at once."""
 
+_NEARLY = 0.99
+"""Of what its header says, so much is a whole file."""
+
 _LONGEST = 1 << 40
 """Frames; a header that claims more does not know its length."""
 
@@ -58,7 +61,7 @@ def read_audio(
 
     With `channels=1` all channels are averaged; with more, the first ones are kept:
     `[channels, samples]`. A file that ends before `start + seconds` gives what it has; a wav file
-    that is wanted to its end, and was cut, does so with a Python warning.
+    that is wanted to its end, or any mp3 file, that was cut does so with a Python warning.
     Raises AsrcError E1001, naming the file, where there is nothing to hear: unreadable, empty,
     no samples, not finite, too few channels, or a rate that cannot be.
     """
@@ -113,8 +116,18 @@ def _warn_if_cut(path: Path, there: float) -> None:
     """libsndfile tells the length that is there, not the one that the header of a wav file says."""
     claimed, held = sample_bytes(path) or (0, 0)
     if 0 < held < claimed:
-        lengths = f"its header says {there * claimed / held:.3f}s, and it holds {there:.3f}s"
-        warnings.warn(f"the audio `{path}` is cut off: {lengths}", stacklevel=3)
+        _warn_of_cut(path, there * claimed / held, there)
+
+
+def _warn_if_short(path: Path, file: Any, end: int) -> None:
+    """An mp3 file says its length in its first frame, to which an encoder's padding is added."""
+    if end < _NEARLY * file.frames:
+        _warn_of_cut(path, file.frames / file.samplerate, end / file.samplerate)
+
+
+def _warn_of_cut(path: Path, claimed: float, held: float) -> None:
+    lengths = f"its header says {claimed:.3f}s, and it holds {held:.3f}s"
+    warnings.warn(f"the audio `{path}` is cut off: {lengths}", stacklevel=3)
 
 
 @contextmanager
@@ -184,8 +197,9 @@ def _blocks(path: Path, file: Any, start: int, left: int) -> Iterator[Samples]:
         while left > 0:
             block = file.read(min(_BLOCK, left), dtype="float32", always_2d=True)
             if not len(block):
+                _warn_if_short(path, file, start)
                 return
             yield block
-            left -= len(block)
+            left, start = left - len(block), start + len(block)
     except RuntimeError as error:
         raise _unreadable(path, error) from None

@@ -130,6 +130,16 @@ def test_a_file_that_is_cut_gives_what_it_has(tmp_path: Path) -> None:
     assert np.array_equal(read_audio(write(path, tone()), RATE)[:1_000], samples)
 
 
+def test_an_mp3_file_that_is_cut_says_so(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    path = write(tmp_path / "a.mp3", np.tile(tone(), 8), format="MP3")
+    whole = read_audio(path, RATE)
+    assert not recwarn.list
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(UserWarning, match=r"a.mp3` is cut off: its header says 4.000s, and it h"):
+        samples = read_audio(path, RATE)
+    assert len(samples) < 0.6 * len(whole)
+
+
 @pytest.mark.parametrize("size", [b"\xff\xff\xff\xff", b"\x00\x00\xff\x7f"])
 def test_a_file_that_was_written_to_a_pipe_is_whole(tmp_path: Path, size: bytes) -> None:
     path = broken(tmp_path / "a.wav", edit={4: size, 40: size})
