@@ -64,10 +64,10 @@ class Processes:
             distributed.barrier()
 
 
-def place_of(device: str | None, local: int, gpus: int) -> torch.device:
+def place_of(device: str | None, local: int, gpus: int, world: int = 1) -> torch.device:
     """Where process `local` of a machine with so many GPUs computes: `cuda` is one GPU each.
 
-    Raises AsrcError E1008 for a device that is not there.
+    Raises AsrcError E1008 for a device that is not there, or that all of `world` would share.
     """
     try:
         place = torch.device(device or ("cuda" if gpus else "cpu"))
@@ -75,6 +75,8 @@ def place_of(device: str | None, local: int, gpus: int) -> torch.device:
         raise _no_device(f"`{device}`") from None
     if str(place) == "cuda":
         place = torch.device("cuda", local)
+    elif place.type == "cuda" and world > 1:
+        raise _no_device(f"`{place}`, where {world} processes would meet")
     there = place.type == "cpu" or (place.type == "cuda" and place.index < gpus)
     if not there:
         raise _no_device(f"`{place}`, {gpus} GPUs are there")
@@ -99,7 +101,7 @@ def joined(device: str | None = None) -> Iterator[Processes]:
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    place = place_of(device, local if world > 1 else 0, gpus)
+    place = place_of(device, local if world > 1 else 0, gpus, world)
     if world == 1:
         yield Processes(0, 1, place)
         return
