@@ -44,7 +44,7 @@ def test_a_device_that_is_not_there(device: str | None, local: int, gpus: int) -
 
 
 def test_processes_do_not_share_a_gpu() -> None:
-    with pytest.raises(AsrcError, match="E1008.*`cuda:1`, where 2 processes would meet"):
+    with pytest.raises(AsrcError, match=r"E1008.*`cuda:1`, where 2 processes would meet"):
         place_of("cuda:1", 0, 2, world=2)
     assert place_of("cuda", 1, 2, world=2) == torch.device("cuda:1")
     assert place_of("cpu", 1, 0, world=2) == torch.device("cpu")
