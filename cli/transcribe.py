@@ -32,6 +32,10 @@ BLOCK = 0.1
 """Seconds of audio that are pushed at once."""
 
 
+MICROPHONE, STDIN = LIVE = ("microphone", "stdin")
+"""Sources that Ctrl-C ends, with what they said; a file that it stops is not heard."""
+
+
 @click.command("transcribe")
 @click.argument("model", type=PATH)
 @click.argument("audio", nargs=-1)
@@ -96,10 +100,10 @@ def _sources(
 
     rate, channels = recogniser.rate, recogniser.channels
     if microphone:
-        yield "microphone", microphone_blocks(rate, BLOCK, channels=channels)
+        yield MICROPHONE, microphone_blocks(rate, BLOCK, channels=channels)
     for name in audio:
         if name == "-":
-            yield "stdin", pcm_blocks(sys.stdin.buffer, rate, seconds=BLOCK, channels=channels)
+            yield STDIN, pcm_blocks(sys.stdin.buffer, rate, seconds=BLOCK, channels=channels)
         else:
             yield name, stream_audio(name, rate, BLOCK, channels=channels)
 
@@ -114,7 +118,13 @@ def _one(
 ) -> dict[str, Any]:
     """One source to its end. Raises AsrcError E1001 where it cannot be read."""
     listener.restart()
-    _listen(listener, blocks, partial)
+    try:
+        _listen(listener, blocks, partial)
+    except KeyboardInterrupt:
+        if name not in LIVE:
+            raise
+        click.echo("", err=True)
+    listener.finish()
     heard = listener.heard(nbest)
     found: dict[str, Any] = {"audio": name, "text": heard.text}
     if nbest > 1:
@@ -126,15 +136,11 @@ def _one(
 
 def _listen(listener: Listener, blocks: Iterable[Samples], partial: bool) -> None:
     said = ""
-    try:
-        for block in blocks:
-            heard = listener.push(block)
-            if partial and heard.text != said:
-                said = heard.text
-                click.echo(f"{listener.seconds:8.2f}s  {said}", err=True)
-    except KeyboardInterrupt:
-        click.echo("", err=True)
-    listener.finish()
+    for block in blocks:
+        heard = listener.push(block)
+        if partial and heard.text != said:
+            said = heard.text
+            click.echo(f"{listener.seconds:8.2f}s  {said}", err=True)
 
 
 def _labels(listener: Listener, best: Any) -> list[dict[str, Any]]:

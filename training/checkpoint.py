@@ -24,13 +24,15 @@ _STATE = "state.json"
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A training at a moment: tensors by group (`weights`, `average`, `optimiser`), the number of
-    updates made, where the data stands, the best score so far, and the recipe's digest."""
+    updates made, where the data stands, the best score so far, the recipe's digest, and whether
+    its validation is still due."""
 
     update: int
     position: Position
     best: float | None
     digest: str
     tensors: Mapping[str, Mapping[str, Tensor]]
+    due: bool = False
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -38,7 +40,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
 
     Raises AsrcError E1007 where that fails; older checkpoints are then as they were.
     """
-    place = folder / f"update-{checkpoint.update:08d}"
+    place = _place(folder, checkpoint)
     beside = folder / f".{place.name}.{os.getpid()}.part"
     try:
         shutil.rmtree(beside, ignore_errors=True)
@@ -49,28 +51,53 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         beside.rename(place)
     except (OSError, AsrcError) as error:
         shutil.rmtree(beside, ignore_errors=True)
-        reason = error.diagnostics[0].message if isinstance(error, AsrcError) else str(error)
-        message = f"the checkpoint `{place}` cannot be written: {reason}"
-        help = "make room; the training goes on from the checkpoint before"
-        raise AsrcError(diagnostic("E1007", message, help=help)) from None
+        raise _unwritten(place, error) from None
     for old in listed(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     _sweep(folder)
     return place
 
 
+def settle(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write what a validation changed in a checkpoint that was saved before it: no tensors.
+
+    Raises AsrcError E1007 where that fails; the checkpoint is then as it was.
+    """
+    place = _place(folder, checkpoint)
+    try:
+        _write_state(place, checkpoint)
+    except AsrcError as error:
+        raise _unwritten(place, error) from None
+
+
+def _place(folder: Path, checkpoint: Checkpoint) -> Path:
+    return folder / f"update-{checkpoint.update:08d}"
+
+
+def _unwritten(place: Path, error: OSError | AsrcError) -> AsrcError:
+    reason = error.diagnostics[0].message if isinstance(error, AsrcError) else str(error)
+    message = f"the checkpoint `{place}` cannot be written: {reason}"
+    help = "make room; the training goes on from the newest checkpoint that is whole"
+    return AsrcError(diagnostic("E1007", message, help=help))
+
+
 def _write(beside: Path, checkpoint: Checkpoint) -> None:
     for group, tensors in checkpoint.tensors.items():
         write_tensors(beside / f"{group}.safetensors", tensors)
+    _write_state(beside, checkpoint)
+
+
+def _write_state(place: Path, checkpoint: Checkpoint) -> None:
     state = {
         "format": 1,
         "update": checkpoint.update,
         "position": asdict(checkpoint.position),
         "best": checkpoint.best,
         "digest": checkpoint.digest,
+        "due": checkpoint.due,
         "groups": sorted(checkpoint.tensors),
     }
-    write_text(beside / _STATE, json.dumps(state, indent=1) + "\n")
+    write_text(place / _STATE, json.dumps(state, indent=1) + "\n")
 
 
 def _sweep(folder: Path) -> None:
@@ -98,7 +125,8 @@ def load(place: Path) -> Checkpoint:
         state: dict[str, Any] = json.loads(read_bytes(place / _STATE))
         groups = {name: read_tensors(place / f"{name}.safetensors")[0] for name in state["groups"]}
         position = Position(**state["position"])
-        return Checkpoint(state["update"], position, state["best"], state["digest"], groups)
+        due = state.get("due", False)
+        return Checkpoint(state["update"], position, state["best"], state["digest"], groups, due)
     except (ValueError, KeyError, TypeError) as error:
         message = f"`{place}` is a damaged checkpoint: {error}"
         raise AsrcError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +17,6 @@ from ..backends.torch.initialise import initialise
 from ..backends.torch.lowered import Lowered
 from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.facts import Facts
-from ..compiler.files import write_text
 from ..compiler.irtext import print_graph
 from ..compiler.protocol import Weights
 from ..runtime.recogniser import Recogniser, sample_rate, write_recogniser
@@ -29,9 +28,10 @@ from .model import TrainedModel
 from .plan import TrainingData, manifests, masks, prepare, set_statistics
 from .processes import Processes
 from .quantised import begin, first_weights, refuse_quantised
-from .recipe import Recipe
+from .recipe import Data, Recipe
 from .recognise import Recognised, recognise
 from .selection import Skipped
+from .skips import SkipFile
 from .trainer import Trainer
 
 Build = Callable[[int, Weights | None], tuple[Facts, Weights | None]]
@@ -76,38 +76,30 @@ def train(
     channels = facts.types[model.roles.audio].size
     period = model.period if job.recipe.losses.ctc > 0 else None
     data = prepare(train_set, dev_set, vocabulary, job.recipe, rate, channels, period)
-    trainer = _trainer(job, processes, facts, model, vocabulary, data, show)
-    digest = _digest(job, facts, vocabulary, data)
-    if trainer.resume(digest):
+    skips = SkipFile(job.out / "skipped.jsonl", data.skipped)
+    trainer = _trainer(job, processes, facts, model, vocabulary, data, show, skips)
+    digests = _digests(job, facts, data)
+    if trainer.resume(digests):
         say(f"resumed at update {trainer.update}")
+        skips.resume()
     else:
         _first_values(job, model, vocabulary, data, say)
-        trainer = _trainer(job, processes, facts, model, vocabulary, data, show)
+        trainer = _trainer(job, processes, facts, model, vocabulary, data, show, skips)
     for line in data.reports:
         say(line)
-    journals = open_journals(job.out, trainer.update, job.tensorboard) if processes.first else []
-    trainer.journals.extend(journals)
+    journals = trainer.journals
+    if processes.first:
+        journals += open_journals(job.out, trainer.update, job.tensorboard, trainer.due)
     try:
-        trainer.run(digest)
+        trainer.run(digests[0])
         found = trainer.skipped()
     finally:
         for journal in journals:
             journal.close()
         if data.loader.report:
             say(data.loader.report)
-    if processes.first:
-        _note_skips(job, (*data.skipped, *found), say)
-
-
-def _note_skips(job: Job, skips: Iterable[Skipped], say: Callable[[str], None]) -> None:
-    """Which utterances were left out, and why: one JSON object a line in `skipped.jsonl`."""
-    skipped = {skip.id: skip for skip in skips}
-    if not skipped:
-        return
-    path = job.out / "skipped.jsonl"
-    lines = (json.dumps(asdict(skip), ensure_ascii=False) for skip in skipped.values())
-    write_text(path, "".join(f"{line}\n" for line in lines))
-    say(f"what was skipped, and why: {path}")
+    if processes.first and skips.write(found):
+        say(f"what was skipped, and why: {skips.path}")
 
 
 def _first_values(
@@ -137,10 +129,24 @@ def _vocabulary(job: Job, train: list[Utterance], processes: Processes) -> Vocab
     return load_vocabulary(place)
 
 
-def _digest(job: Job, facts: Facts, vocabulary: Vocabulary, data: TrainingData) -> str:
-    """What a checkpoint must have in common with the run that goes on from it."""
-    record = job.recipe.record()
-    record["pace"] = None
+_NO_NUMBER = ("cache", "workers")
+"""Fields of `Data` that change how fast a training is, but not what comes out."""
+
+
+def _digests(job: Job, facts: Facts, data: TrainingData) -> tuple[str, ...]:
+    """What a checkpoint must have in common with the run that goes on from it.
+
+    The first is written; the others are those of older checkpoints, which had `_NO_NUMBER` as well:
+    as the recipe has them now, and as they are where no recipe sets them.
+    """
+    record = {**job.recipe.record(), "pace": None}
+    numbers = {n: v for n, v in record["data"].items() if n not in _NO_NUMBER}
+    usual = {n: getattr(Data(), n) for n in _NO_NUMBER}
+    tables = (numbers, record["data"], {**numbers, **usual})
+    return tuple(_digest({**record, "data": table}, job, facts, data) for table in tables)
+
+
+def _digest(record: Mapping[str, Any], job: Job, facts: Facts, data: TrainingData) -> str:
     found = blake2b(digest_size=16)
     found.update(json.dumps(record, sort_keys=True).encode())
     found.update(print_graph(facts.graph, facts.types).encode())
@@ -158,6 +164,7 @@ def _trainer(
     vocabulary: Vocabulary,
     data: TrainingData,
     show: Callable[[int, dict[str, float]], None],
+    skips: SkipFile,
 ) -> Trainer:
     cache = AudioCache(data.rate, 512 * 2**20, data.loader.dataset.audio.channels)
 
@@ -178,6 +185,7 @@ def _trainer(
         best,
         [],
         show,
+        skips.write,
     )
     return trainer
 

@@ -22,14 +22,15 @@ class Sink(Protocol):
 
 
 class CsvJournal:
-    """`update,name,value` lines; a resumed run drops what came after its checkpoint.
+    """`update,name,value` lines; a resumed run drops what came after its checkpoint, which are
+    the scores of its update too where its validation is still `due`.
 
     Raises AsrcError E0008 where they cannot be written.
     """
 
-    def __init__(self, path: Path, resumed_at: int) -> None:
+    def __init__(self, path: Path, resumed_at: int, due: bool = False) -> None:
         self.path = path
-        kept = _lines_up_to(path, resumed_at) if path.exists() else []
+        kept = _lines_up_to(path, resumed_at, due) if path.exists() else []
         write_text(path, "".join(["update,name,value\n", *kept]))
         with _coded(path):
             self.file = path.open("a", encoding="utf-8", newline="")
@@ -61,12 +62,17 @@ def _coded(path: Path) -> Iterator[None]:
         raise AsrcError(diagnostic("E0008", message, help=help)) from None
 
 
-def _lines_up_to(path: Path, update: int) -> list[str]:
-    """Whole lines of the journal up to an update."""
+def _lines_up_to(path: Path, update: int, due: bool) -> list[str]:
+    """Whole lines of the journal up to an update, its own scores only where they are not `due`."""
     text = read_bytes(path).decode("utf-8", "replace")
     rows = csv.reader(io.StringIO(text))
     whole = (row for row in rows if len(row) == 3 and row[0].isdigit())
-    return [f"{row[0]},{row[1]},{row[2]}\n" for row in whole if int(row[0]) <= update]
+    return [f"{row[0]},{row[1]},{row[2]}\n" for row in whole if _stays(row, update, due)]
+
+
+def _stays(row: list[str], update: int, due: bool) -> bool:
+    at = int(row[0])
+    return at < update or (at == update and not (due and row[1].startswith("dev.")))
 
 
 class TensorBoardJournal:
@@ -92,9 +98,11 @@ class TensorBoardJournal:
             self.writer.close()
 
 
-def open_journals(folder: Path, resumed_at: int, tensorboard: bool) -> list[Sink]:
+def open_journals(
+    folder: Path, resumed_at: int, tensorboard: bool, due: bool = False
+) -> list[Sink]:
     """The journals of a training's folder."""
-    found: list[Sink] = [CsvJournal(folder / "log.csv", resumed_at)]
+    found: list[Sink] = [CsvJournal(folder / "log.csv", resumed_at, due)]
     if tensorboard:
         found.append(TensorBoardJournal(folder / "tensorboard", resumed_at))
     return found

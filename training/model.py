@@ -16,6 +16,7 @@ from ..backends.torch.frames import count_windows
 from ..backends.torch.leaves import Cmvn
 from ..backends.torch.lowered import Lowered
 from ..backends.torch.ports import value_name
+from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.facts import Facts
 from ..compiler.graph import Graph
 from ..compiler.types import Lattice, base_clock
@@ -46,6 +47,18 @@ def open_ended(facts: Facts) -> Facts:
     return Facts(graph.rewrite([n for n in graph if n.path not in last], last))
 
 
+def _refuse_inputs(lowered: Lowered, roles: Roles) -> None:
+    """Raises AsrcError E1008 where a model reads what no manifest has, such as phrases."""
+    graph = lowered.facts.graph
+    read = [p.path for part in lowered.parts.values() for p in part.inputs if p.kind == "value"]
+    others = {path for path in read if graph[path].op == "input"} - {roles.audio, roles.previous}
+    if others:
+        names = ", ".join(f"`{name}`" for name in sorted(others))
+        message = f"`{graph.name}` cannot be trained: it reads {names} as well"
+        help = f"training gives audio, `{roles.audio}`, and labels, `{roles.previous}`, only"
+        raise AsrcError(diagnostic("E1008", message, help=help))
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The losses of a batch: sums over the utterances that count, how many these are, how many
@@ -74,6 +87,7 @@ class TrainedModel(nn.Module):
         self.roles: Roles = find_roles(self.lowered)
         if len(self.roles.heads) != 1:
             raise no_transducer(facts.graph, "training knows no loss for several heads")
+        _refuse_inputs(self.lowered, self.roles)
         self.losses, self.augment = losses, augment
         self.normalised = not _ends_open(facts.graph, self.lowered.facts.graph)
         self.ctc = self._head("ctc", self.roles.frames[0]) if losses.ctc > 0 else None

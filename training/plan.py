@@ -128,14 +128,24 @@ def set_statistics(
 def _features(
     front: Logmel, cache: AudioCache, utterances: Sequence[Utterance]
 ) -> Iterator[NDArray[np.floating[Any]]]:
+    failed = []
     for utterance in utterances:
         try:
             samples = torch.from_numpy(np.atleast_2d(cache.read(utterance)))
-        except AsrcError:
-            continue  # left out and told when it is its turn
+        except AsrcError as error:
+            failed.append(error)  # left out and told when it is its turn
+            continue
         with torch.no_grad():
             found = front(samples.T.unsqueeze(0).to(front.bank.device))[0]
         yield found.flatten(1).cpu().numpy()
+    if utterances and len(failed) == len(utterances):
+        raise _unheard(failed)
+
+
+def _unheard(failed: Sequence[AsrcError]) -> AsrcError:
+    first = failed[0].diagnostics[0]
+    message = f"none of {len(failed)} utterances can be heard; the first: {first.message}"
+    return AsrcError(diagnostic("E1005", message, help=" ".join(first.help)))
 
 
 def manifests(train: Path, dev: Path | None) -> tuple[list[Utterance], list[Utterance]]:

@@ -97,7 +97,7 @@ def backends_of(place: torch.device) -> str:
 @contextmanager
 def joined(device: str | None = None) -> Iterator[Processes]:
     """This process among those that `torchrun` started. Raises AsrcError E1008 for a device that is
-    not there."""
+    not there, E1010 where another process ended while this one waited for it."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -110,5 +110,21 @@ def joined(device: str | None = None) -> Iterator[Processes]:
     distributed.init_process_group(backends_of(place))
     try:
         yield Processes(rank, world, place)
+    except RuntimeError as error:
+        if _is_lost(error):
+            raise _left_alone(error) from None
+        raise
     finally:
         distributed.destroy_process_group()
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """Whether a connection broke; Gloo's errors have no class of their own."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error).lower()
+
+
+def _left_alone(error: RuntimeError) -> AsrcError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    message = f"another process of this training has ended ({reason[:160]})"
+    help = "what that one says is the reason; start the same command again to go on"
+    return AsrcError(diagnostic("E1010", message, help=help))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.files import read_bytes
@@ -146,38 +147,62 @@ def _made(kind: type[T], table: Mapping[str, Any], source: str, inside: str) -> 
 
 
 def _value(hint: Any, value: Any, source: str, place: str) -> Any:
-    if is_dataclass(hint) and isinstance(value, dict):
+    if is_dataclass(hint) or place == "settings":
+        if not isinstance(value, dict):
+            raise _cannot_be(value, source, place, f"a table, `[{place}]`")
+        if place == "settings":
+            return {str(k): str(v) for k, v in value.items()}
         return _made(cast("type[Any]", hint), value, source, f"{place}.")
-    if place == "settings" and isinstance(value, dict):
-        return {str(k): str(v) for k, v in value.items()}
-    if isinstance(value, list) and "tuple" in str(hint):
-        return tuple(float(v) for v in value if isinstance(v, int | float))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    wanted = {float: float, int: int, str: str}.get(hint, int if "int" in str(hint) else object)
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        raise _wrong(f"`{place}` in `{source}` cannot be {value!r}")
-    return value
+    if get_origin(hint) is tuple:
+        return _numbers(hint, value, source, place)
+    kind = hint if hint in _KINDS else int
+    if not _fits(kind, value):
+        raise _cannot_be(value, source, place, _KINDS[kind])
+    return kind(value)
+
+
+_KINDS: Mapping[type, str] = {
+    int: "a whole number of at most 63 bits",
+    float: "a number",
+    str: "a text",
+}
+
+
+def _numbers(hint: Any, value: Any, source: str, place: str) -> tuple[float, ...]:
+    """A list of numbers, as many as its type has."""
+    sizes = get_args(hint)
+    count = None if Ellipsis in sizes else len(sizes)
+    if (
+        not isinstance(value, list | tuple)
+        or not all(_fits(float, v) for v in value)
+        or count not in (None, len(value))
+    ):
+        raise _cannot_be(value, source, place, f"a list of {count or 'any'} numbers")
+    return tuple(float(v) for v in value)
+
+
+def _fits(kind: type, value: Any) -> bool:
+    """Whether a plain value is of a kind; a whole number is a number as well."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int):
+        return kind is not str and -(2**63) <= value < 2**63
+    return isinstance(value, kind)
+
+
+_ABOVE_ZERO = (
+    *("optimiser.updates", "optimiser.rate", "optimiser.clip", "data.seconds"),
+    *("pace.validate", "pace.save", "pace.log", "pace.keep"),
+)
+_NOT_NEGATIVE = (
+    *("seed", "optimiser.warm_up", "optimiser.decay", "beginning.easy", "beginning.ctc"),
+    *("losses.ctc", "losses.fastemit"),
+)
 
 
 def _check(recipe: Recipe, source: str) -> None:
-    """Numbers out of range."""
-    optimiser, data = recipe.optimiser, recipe.data
-    positive = {
-        "optimiser.updates": optimiser.updates,
-        "optimiser.rate": optimiser.rate,
-        "optimiser.clip": optimiser.clip,
-        "data.seconds": data.seconds,
-        "pace.validate": recipe.pace.validate,
-        "pace.save": recipe.pace.save,
-        "pace.log": recipe.pace.log,
-        "pace.keep": recipe.pace.keep,
-    }
-    for name, value in positive.items():
-        if not value > 0:
-            raise _wrong(f"`{name}` in `{source}` is {value}, it must be above 0")
-    if not 0 <= optimiser.average < 1:
-        raise _wrong(f"`optimiser.average` in `{source}` is {optimiser.average}, not in [0, 1)")
+    """Numbers out of range, and what does not go together."""
+    _check_ranges(recipe, source)
     if recipe.precision not in ("float32", "bfloat16", "float16"):
         help = "float32, bfloat16 or float16"
         raise _wrong(f"`precision` in `{source}` is `{recipe.precision}`", help)
@@ -185,10 +210,29 @@ def _check(recipe: Recipe, source: str) -> None:
         raise _wrong(f"`losses.pruned` in `{source}` must be 0 or at least 2")
     if recipe.beginning.ctc > 0 and not recipe.losses.ctc > 0:
         raise _wrong(f"`beginning.ctc` in `{source}` needs `losses.ctc` above 0")
-    if recipe.beginning.ctc < 0 or recipe.beginning.easy < 0:
-        raise _wrong(f"an update in `beginning` of `{source}` is negative")
-    if recipe.losses.ctc < 0 or recipe.losses.fastemit < 0 or recipe.seed < 0:
-        raise _wrong(f"a weight or a seed in `{source}` is negative")
+
+
+def _check_ranges(recipe: Recipe, source: str) -> None:
+    for name in _ABOVE_ZERO:
+        if not (value := attrgetter(name)(recipe)) > 0:
+            raise _wrong(f"`{name}` in `{source}` is {value}, it must be above 0")
+    for name in _NOT_NEGATIVE:
+        if not (value := attrgetter(name)(recipe)) >= 0:
+            raise _wrong(f"`{name}` in `{source}` is {value}, it must be 0 or more")
+    if not 0 <= recipe.optimiser.average < 1:
+        average = recipe.optimiser.average
+        raise _wrong(f"`optimiser.average` in `{source}` is {average}, not in [0, 1)")
+    if not all(0 <= beta < 1 for beta in recipe.optimiser.betas):
+        betas = list(recipe.optimiser.betas)
+        raise _wrong(f"`optimiser.betas` in `{source}` is {betas}, not all in [0, 1)")
+    lowest, highest = recipe.augmentation.gain
+    if not -100 <= lowest <= highest <= 100:
+        help = "lowest and highest, in dB, from -100 to 100"
+        raise _wrong(f"`augmentation.gain` in `{source}` cannot be {[lowest, highest]}", help)
+
+
+def _cannot_be(value: Any, source: str, place: str, help: str) -> AsrcError:
+    return _wrong(f"`{place}` in `{source}` cannot be {value!r}", help)
 
 
 def _wrong(message: str, help: str = "") -> AsrcError:

@@ -70,7 +70,7 @@ class Trainer:
     """Trains until the recipe's updates are made.
 
     `folder` has checkpoints; `best` is called with the averaged weights whenever their score is
-    the best so far.
+    the best so far, and `note_skips` before every checkpoint with all that was left out so far.
     """
 
     model: TrainedModel
@@ -82,12 +82,14 @@ class Trainer:
     best: Callable[[], None]
     journals: list[Sink]
     show: Callable[[int, dict[str, float]], None]
+    note_skips: Callable[[tuple[Skipped, ...]], object]
 
     def __post_init__(self) -> None:
         self.updater = Updater(self.model, self.recipe.optimiser)
         self.update = 0
         self.position = Position()
         self.best_score: float | None = None
+        self.due = False
         self.epoch = EpochCount()
         self.scaling = Scaling(self._half, self.processes.device)
         self.bad = 0
@@ -100,30 +102,36 @@ class Trainer:
 
     # --- checkpoints ---
 
-    def resume(self, digest: str) -> bool:
+    def resume(self, digests: Sequence[str]) -> bool:
         """Go on from the newest whole checkpoint; whether there is one.
 
         Raises AsrcError E1006 where it is of another recipe, model or data.
         """
         found = checkpoint.latest(self.folder)
+        self.processes.wait()  # all have read what the first may soon settle
         if found is None:
             return False
-        if found.digest != digest:
+        if found.digest not in digests:
             message = f"`{self.folder}` has checkpoints of another recipe, model or data"
             raise AsrcError(diagnostic("E1006", message, help="choose another `--out`"))
         self.updater.restore(found.tensors)
         self.scaling.restore(found.tensors)
         self.update, self.position, self.best_score = found.update, found.position, found.best
+        self.due = found.due
         return True
 
     def save(self, digest: str) -> None:
+        skipped = self.skipped()
         if self.processes.first:
-            tensors = {**self.updater.tensors(), **self.scaling.tensors()}
-            found = checkpoint.Checkpoint(
-                self.update, self.position, self.best_score, digest, tensors
-            )
-            checkpoint.save(self.folder, found, self.recipe.pace.keep)
+            self.note_skips(skipped)
+            checkpoint.save(self.folder, self._checkpoint(digest), self.recipe.pace.keep)
         self.processes.wait()
+
+    def _checkpoint(self, digest: str) -> checkpoint.Checkpoint:
+        tensors = {**self.updater.tensors(), **self.scaling.tensors()}
+        return checkpoint.Checkpoint(
+            self.update, self.position, self.best_score, digest, tensors, self.due
+        )
 
     # --- the loop ---
 
@@ -133,6 +141,7 @@ class Trainer:
         Raises AsrcError E1005 where a whole epoch had nothing usable, E1009 where the loss is no
         number any more.
         """
+        self._validate(digest)
         pace, progress = self.recipe.pace, Progress()
         last = self.recipe.optimiser.updates
         for position, batch in self._batches():
@@ -148,10 +157,10 @@ class Trainer:
             if self.update % pace.log == 0:
                 self._note(self._numbers(progress))
                 progress = Progress()
-            if self.update % pace.validate == 0 or self.update == last:
-                self._validate()
-            if self.update % pace.save == 0 or self.update == last:
+            self.due = self.update % pace.validate == 0 or self.update == last
+            if self.due or self.update % pace.save == 0:
                 self.save(digest)
+            self._validate(digest)
 
     def _behind(self, position: Position) -> Position:
         """Where a run goes on: all utterances begin with their own first batch."""
@@ -234,8 +243,15 @@ class Trainer:
                 journal.note(self.update, numbers)
             self.show(self.update, numbers)
 
-    def _validate(self) -> None:
-        """Scores of the averaged weights, on the first process."""
+    def _validate(self, digest: str) -> None:
+        """Scores of the averaged weights, on the first process, where they are due.
+
+        The checkpoint is there already, so that a validation that fails or is killed loses no
+        update; the run that goes on from it begins with the validation.
+        """
+        if not self.due:
+            return
+        self.due = False
         if self.processes.first:
             with self.averaged():
                 scores = self.validate()
@@ -243,6 +259,7 @@ class Trainer:
                     self.best_score = scores["score"]
                     self.best()
             self._note({f"dev.{name}": value for name, value in scores.items()})
+            checkpoint.settle(self.folder, self._checkpoint(digest))
         self.processes.wait()
 
     def averaged(self) -> AbstractContextManager[None]:

@@ -8,7 +8,6 @@ only while they can still matter (in the spirit of the adaptive expansion of Kim
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import nlargest
 from itertools import islice
 from typing import Any
 
@@ -94,7 +93,7 @@ class BeamDecoder:
 
     def hypotheses(self, count: int = 1) -> list[list[Hypothesis]]:
         """The best `count` of each stream, best first, as if it ended here."""
-        return [nlargest(count, map(self._hypothesis, b), lambda h: h.score) for b in self._beams]
+        return [self._best(beam, count) for beam in self._beams]
 
     def settled(self) -> list[int]:
         """How many labels of each stream can no longer change: every path begins with them."""
@@ -134,6 +133,17 @@ class BeamDecoder:
             if symbols < self.max_symbols:
                 expansion.extend(outlooks, self.beam, self.margin, self.scorer)
 
+    def _best(self, beam: Sequence[Path], count: int) -> list[Hypothesis]:
+        """Of those that are told alike, the best."""
+        found: dict[tuple[int, ...], Hypothesis] = {}
+        for one in sorted(map(self._hypothesis, beam), key=lambda h: -h.score):
+            found.setdefault(one.ids, one)
+        return list(found.values())[:count]
+
     def _hypothesis(self, path: Path) -> Hypothesis:
-        end = 0.0 if self.scorer is None else self.scorer.final(path.prefix.known)
-        return Hypothesis(path.tokens(self.clock), path.score + end)
+        if self.scorer is None:
+            return Hypothesis(path.tokens(self.clock), path.score)
+        end, last = self.scorer.final(path.prefix.known), path.prefix
+        while last.parent is not None and not self.scorer.whole(last.known):
+            last = last.parent
+        return Hypothesis(path.tokens(self.clock)[: last.depth], path.score + end)

@@ -64,6 +64,10 @@ class PhraseBooster:
             row[list(ahead)] = torch.tensor(list(ahead.values()))
         return rows
 
+    def whole(self, state: int) -> bool:
+        """Always: what is no phrase may be said as well."""
+        return True
+
     def final(self, state: int) -> float:
         """What is given back if no label follows."""
         return self._nodes[state].kept - self._nodes[state].earned

@@ -34,6 +34,10 @@ class Scorer(Protocol[S]):
         """What the end adds if no label follows."""
         ...
 
+    def whole(self, state: S) -> bool:
+        """Whether the labels may end so; else the last of them are not told. The start may."""
+        ...
+
 
 class Prefix:
     """The labels so far, as the last one and those before it.

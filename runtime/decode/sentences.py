@@ -24,7 +24,7 @@ Spelled = Sequence[Sequence[int]]
 
 _ROOT = 0
 _UNFINISHED = -20.0
-"""What it costs to end in the midst of a word, in nats: a last resort."""
+"""What it costs to end in the midst of a word, which is then left out, in nats: a last resort."""
 
 _REMEMBERED = 20_000
 """States whose scores are kept."""
@@ -116,9 +116,13 @@ class ClosedLanguage:
         """The rest of what the last word earns, and the end; an unfinished word loses much."""
         if state == self.start():
             return 0.0
-        if self._nodes[state.node].word is None:
+        if not self.whole(state):
             return _UNFINISHED
         return self._rest(state) + self._worth(self._behind(state), None)
+
+    def whole(self, state: Place) -> bool:
+        """Whether a word ends here, or none has begun."""
+        return self._nodes[state.node].word is not None or state == self.start()
 
     def _behind(self, state: Place) -> Context:
         """The context behind the word that ends here."""

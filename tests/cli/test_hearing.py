@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -155,6 +157,27 @@ def test_half_a_wav_file(model: str, manifest: Path) -> None:
     lengths = f"its header says {whole:.3f}s, and it holds 0.500s"
     assert said[0] == f"warning: the audio `{path}` is cut off: {lengths}"
     assert len(said) == 2
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_is_stopped(model: str, tmp_path: Path, live: bool) -> None:
+    """A file that was not heard to its end is not told; what a source says on and on is."""
+    long = tmp_path / "long.wav"
+    soundfile.write(long, 0.1 * np.random.default_rng(0).standard_normal(600 * RATE), RATE)
+    names = ["-"] if live else [str(long), str(long)]
+    command = [sys.executable, "-c", STARTED, "transcribe", model, *names, "--partial"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as asrc:
+        assert asrc.stdin is not None
+        assert asrc.stderr is not None
+        if live:
+            asrc.stdin.write(bytes(2 * RATE))
+            asrc.stdin.flush()
+        asrc.stderr.readline()
+        asrc.send_signal(signal.SIGINT)
+        said = asrc.communicate()[0].decode()
+    assert asrc.returncode == (0 if live else 130)
+    assert said.startswith("stdin: ") if live else said == ""
 
 
 # --- verify ----------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ ORDINARY = {
     "E1007": "tests/training/test_checkpoint.py::test_a_full_disk",
     "E1008": "tests/training/test_batches.py::test_options_that_cannot_be",
     "E1009": "tests/training/test_trainer.py::test_divergence",
+    "E1010": "tests/training/test_devices.py::test_a_process_that_is_left_alone",
     "E1201": "tests/compiler/test_artefact.py::test_every_flipped_byte_is_found",
     "E1202": "tests/compiler/test_artefact.py::test_other_versions",
     "E1203": "tests/runtime/test_compiled.py::test_without_the_extra",

@@ -11,12 +11,12 @@ import torch
 
 from asrc.compiler.diagnostics import AsrcError
 from asrc.training.batches import Position
-from asrc.training.checkpoint import Checkpoint, latest, listed, load, save
+from asrc.training.checkpoint import Checkpoint, latest, listed, load, save, settle
 
 
-def made(update: int) -> Checkpoint:
+def made(update: int, best: float | None = None, due: bool = False) -> Checkpoint:
     tensors = {"weights": {"a.weight": torch.full((3,), float(update))}}
-    return Checkpoint(update, Position(1, update), None, "digest", tensors)
+    return Checkpoint(update, Position(1, update), best, "digest", tensors, due)
 
 
 def test_a_round_trip(tmp_path: Path) -> None:
@@ -47,6 +47,38 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None
     assert found.update == 1
     assert [p.name for p in tmp_path.iterdir()] == ["update-00000001"]
+
+
+def test_a_validation_settles_what_was_saved_before_it(tmp_path: Path) -> None:
+    place = save(tmp_path, made(7, due=True), keep=2)
+    tensors = (place / "weights.safetensors").stat()
+    assert load(place).due
+    settle(tmp_path, made(7, best=12.5))
+    found = load(place)
+    assert (found.update, found.best, found.due) == (7, 12.5, False)
+    assert (place / "weights.safetensors").stat() == tensors
+
+
+def test_a_full_disk_settles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = save(tmp_path, made(1, due=True), keep=2)
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(AsrcError, match=r"E1007.*No space left"):
+        settle(tmp_path, made(1, best=12.5))
+    monkeypatch.undo()
+    assert (load(place).best, load(place).due) == (None, True)
+
+
+def test_an_older_one_has_nothing_due(tmp_path: Path) -> None:
+    """It was saved behind its validation, and did not say so."""
+    place = save(tmp_path, made(1), keep=2)
+    state = json.loads((place / "state.json").read_text())
+    del state["due"]
+    (place / "state.json").write_text(json.dumps(state))
+    assert not load(place).due
 
 
 @pytest.mark.parametrize("harm", ["{", "{}", json.dumps({"update": 1, "groups": ["weights"]})])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from asrc.backends.torch.audio import Logmel
 from asrc.backends.torch.lowered import Lowered
@@ -14,7 +14,7 @@ from asrc.compiler.diagnostics import AsrcError
 from asrc.tests.training.tiny import RATE, build, corpus
 from asrc.training.manifest import read_manifest
 from asrc.training.plan import set_statistics
-from asrc.training.processes import backends_of, place_of
+from asrc.training.processes import backends_of, joined, place_of
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,32 @@ def test_statistics_are_taken_where_the_model_is(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         set_statistics(lowered, read_manifest(corpus(tmp_path, 1)), RATE, lambda line: None)
     assert seen == ["meta"]
+
+
+def test_statistics_of_nothing_say_why(tmp_path: Path) -> None:
+    """Every file of a manifest is broken: not the manifest is wrong, but what it names."""
+    utterances = read_manifest(corpus(tmp_path, 2))
+    for utterance in utterances:
+        utterance.audio.write_bytes(b"no audio")
+    says = r"E1005.*none of 2 utterances can be heard; the first: cannot use the audio"
+    with pytest.raises(AsrcError, match=says):
+        set_statistics(Lowered(build(8)), utterances, RATE, lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer"), "E1010"),
+        (distributed.DistNetworkError("failed to recv, got 0 bytes"), "E1010"),
+        (RuntimeError("shapes do not fit"), "shapes do not fit"),
+    ],
+)
+def test_a_process_that_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, error: RuntimeError, code: str
+) -> None:
+    """What another process ended by, it says itself; what this one did wrong stays as it is."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed, "init_process_group", lambda backend: None)
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+    with pytest.raises((AsrcError, RuntimeError), match=code), joined("cpu"):
+        raise error

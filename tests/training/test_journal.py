@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,18 @@ def on_a_full_disk(journal: CsvJournal) -> CsvJournal:
     os.dup2(full, journal.file.fileno())
     os.close(full)
     return journal
+
+
+@pytest.mark.parametrize(("due", "kept"), [(False, 4), (True, 3)])
+def test_scores_that_are_due_again_are_dropped(tmp_path: Path, due: bool, kept: int) -> None:
+    journal = CsvJournal(tmp_path / "log.csv", 0)
+    for update in (5, 10, 15):
+        journal.note(update, {"loss": 1.0})
+        journal.note(update, {"dev.wer": 50.0})
+    journal.close()
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    CsvJournal(tmp_path / "log.csv", 10, due).close()
+    assert (tmp_path / "log.csv").read_text().splitlines() == lines[: 1 + kept]
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
@@ -61,8 +74,8 @@ def test_a_training_on_a_full_disk_has_a_code(
 ) -> None:
     made = CsvJournal.__init__
 
-    def full(self: CsvJournal, path: Path, resumed_at: int) -> None:
-        made(self, path, resumed_at)
+    def full(self: CsvJournal, *given: Any) -> None:
+        made(self, *given)
         on_a_full_disk(self)
 
     monkeypatch.setattr(CsvJournal, "__init__", full)

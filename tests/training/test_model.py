@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from asrc.backends.torch.initialise import initialise
+from asrc.compiler.diagnostics import AsrcError
+from asrc.tests.models.helpers import load
 from asrc.tests.training.tiny import build
 from asrc.training.augment import SpecAugment
 from asrc.training.dataset import Batch
@@ -115,3 +117,19 @@ def test_masks_and_dropout_belong_to_the_utterance() -> None:
 
     assert loss(whole, 1) == pytest.approx(loss(alone, 1) + loss(others, 1), rel=1e-5)
     assert loss(alone, 1) != pytest.approx(loss(alone, 2), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("tdt", "several heads"),
+        ("bifocal", "it reads `keyword` as well"),
+        ("biasing", "it reads `history`, `letters`, `pieces`, `vectors` as well"),
+        ("biasing_joint", "it reads `pieces` as well"),
+        ("dual_attention", "it reads `pieces`, `wake`, `wake_words` as well"),
+    ],
+)
+def test_a_model_that_needs_more_than_audio_and_labels(name: str, says: str) -> None:
+    facts = load(f"small/{name}").facts
+    with pytest.raises(AsrcError, match=f"E1008.*{says}"):
+        TrainedModel(facts, Losses(), None)

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from asrc.backends.torch.weights import read_tensors
-from asrc.compiler.diagnostics import AsrcError
+from asrc.compiler.diagnostics import AsrcError, diagnostic
 from asrc.runtime.recogniser import read_recogniser
 from asrc.tests.training.tiny import corpus, job
 from asrc.training.cache import AudioCache
@@ -108,6 +108,48 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_numbers(tmp_path: Path) 
     same_numbers(tmp_path / "whole", tmp_path / "cut")
 
 
+def fail(*_: object) -> dict[str, float]:
+    raise AsrcError(diagnostic("E1005", "nothing can be scored"))
+
+
+@pytest.mark.parametrize("broken", ["job.word_errors", "job._write_best", "checkpoint.settle"])
+@pytest.mark.parametrize("save", [5, 7])
+def test_a_validation_that_fails_loses_no_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, save: int
+) -> None:
+    """Before it, within it and behind it, where saving is due as well and where it is not."""
+    manifest, pace = corpus(tmp_path / "data"), {"validate": 10, "save": save}
+    run(job(manifest, tmp_path / "whole", pace=pace))
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"asrc.training.{broken}", fail)
+            with pytest.raises(AsrcError, match="E1005"):
+                run(job(manifest, tmp_path / "cut", pace=pace))
+    said = run(job(manifest, tmp_path / "cut", pace=pace))
+    assert said[0] == "resumed at update 10"
+    same_numbers(tmp_path / "whole", tmp_path / "cut")
+    scores = [json.loads(newest_state(tmp_path / name))["best"] for name in ("whole", "cut")]
+    assert scores[0] == scores[1] is not None
+
+
+def newest_state(out: Path) -> str:
+    return (listed(out / "checkpoints")[-1] / "state.json").read_text()
+
+
+def test_a_development_set_that_cannot_be_heard(tmp_path: Path) -> None:
+    """What was trained stays, and goes on once the set can be heard."""
+    manifest, heard = corpus(tmp_path / "data"), corpus(tmp_path / "dev")
+    for path in (tmp_path / "dev").glob("*.wav"):
+        path.write_bytes(b"no audio")
+    task = replace(job(manifest, tmp_path / "out"), dev=heard)
+    with pytest.raises(AsrcError, match=r"E1005.*none with usable audio"):
+        run(task)
+    corpus(tmp_path / "dev")
+    assert run(task)[0] == "resumed at update 10"
+    run(replace(task, out=tmp_path / "whole"))
+    same_numbers(tmp_path / "whole", tmp_path / "out")
+
+
 def started(manifest: Path, out: Path, updates: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(HERE / "run_tiny.py"), str(manifest), str(out), str(updates)]
     # The order of sums, and with it the last bit, is that of a number of threads.
@@ -173,6 +215,39 @@ def test_ctc_alone_needs_a_ctc_loss() -> None:
         recipe_of({"beginning": {"ctc": 5}, "losses": {"ctc": 0.0}}, "a test")
 
 
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"optimiser": {"betas": [0.9]}}, r"`optimiser.betas`.*cannot be \[0.9\]"),
+        ({"optimiser": {"betas": 0.9}}, r"`optimiser.betas`.*cannot be 0.9"),
+        ({"optimiser": {"betas": [2, 3]}}, r"`optimiser.betas`.*not all in \[0, 1\)"),
+        ({"optimiser": {"betas": ["a", "b"]}}, r"`optimiser.betas`.*cannot be \['a', 'b'\]"),
+        ({"optimiser": {"betas": [0.9, True]}}, r"`optimiser.betas`.*cannot be"),
+        ({"augmentation": {"gain": [1]}}, r"`augmentation.gain`.*cannot be \[1\]"),
+        ({"augmentation": {"gain": [6, -6]}}, r"`augmentation.gain`.*cannot be \[6.0, -6.0\]"),
+        ({"augmentation": {"speeds": [1, "fast"]}}, r"`augmentation.speeds`.*cannot be"),
+        ({"optimiser": 3}, r"`optimiser`.*cannot be 3"),
+        ({"pace": [1]}, r"`pace`.*cannot be \[1\]"),
+        ({"settings": 3}, r"`settings`.*cannot be 3"),
+        ({"seed": 10**30}, r"`seed`.*cannot be 10{30}"),
+        ({"seed": -1}, r"`seed`.*must be 0 or more"),
+        ({"optimiser": {"rate": 10**400}}, r"`optimiser.rate`.*cannot be"),
+        ({"optimiser": {"warm_up": -1}}, r"`optimiser.warm_up`.*must be 0 or more"),
+        ({"optimiser": {"decay": -0.1}}, r"`optimiser.decay`.*must be 0 or more"),
+    ],
+)
+def test_recipes_that_cannot_be(table: dict[str, object], says: str) -> None:
+    with pytest.raises(AsrcError, match=rf"E1008.*{says}"):
+        recipe_of(table, "a test")
+
+
+def test_what_a_recipe_may_be() -> None:
+    table = {"augmentation": {"gain": [0, 0]}, "data": {"size": 3}, "seed": 2**63 - 1}
+    recipe = recipe_of({**table, "optimiser": {"betas": (0, 0.9), "warm_up": 0}}, "a test")
+    assert recipe.augmentation.gain == (0.0, 0.0)
+    assert recipe.optimiser.betas == (0.0, 0.9)
+
+
 def wait_for(met: object, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not met():  # type: ignore[operator]
@@ -202,6 +277,28 @@ def test_another_recipe_does_not_go_on(tmp_path: Path) -> None:
     run(job(manifest, tmp_path / "out", updates=5))
     with pytest.raises(AsrcError, match="E1006"):
         run(job(manifest, tmp_path / "out", updates=5, losses={"ctc": 0.5}))
+
+
+LESS = {"cache": 1, "workers": 3}
+
+
+def test_what_changes_no_number_may_be_another(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path / "data")
+    run(job(manifest, tmp_path / "out", updates=5))
+    assert run(job(manifest, tmp_path / "out", updates=5, data=LESS))[0] == "resumed at update 5"
+
+
+@pytest.mark.parametrize("data", [{}, LESS])
+def test_an_older_checkpoint_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: dict[str, int]
+) -> None:
+    """Its digest has the cache and the workers of its recipe, here the usual ones."""
+    manifest = corpus(tmp_path / "data")
+    with monkeypatch.context() as patch:
+        patch.setattr("asrc.training.job._NO_NUMBER", ())
+        run(job(manifest, tmp_path / "out", updates=5))
+    said = run(job(manifest, tmp_path / "out", updates=5, data=data))
+    assert said[0] == "resumed at update 5"
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:

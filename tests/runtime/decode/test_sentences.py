@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from math import inf, log
 
 import pytest
@@ -120,6 +121,40 @@ def test_a_wide_beam_finds_the_best_of_the_language(seed: int) -> None:
     (found,) = decoder.hypotheses()[0]
     assert found.ids == best
     assert found.score == pytest.approx(scores[best], abs=1e-5)
+
+
+@pytest.mark.parametrize("separator", [SPACE, None])
+@pytest.mark.parametrize("beam", [1, 4])
+@pytest.mark.parametrize("seed", range(6))
+def test_only_words_are_told_wherever_it_ends(seed: int, beam: int, separator: int | None) -> None:
+    """After each frame what is told are whole words, each list of them once, best first."""
+    model = RandomTransducer(seed, labels=5)
+    words = {(0, 1, 2), (2, 3), (3, 3, 1, 0)}
+    language = ClosedLanguage([sorted(words)], 5, separator=separator)
+    decoder = BeamDecoder(model, beam=beam, scorer=language)
+    for frame in random_frames(seed, 1, 12).split(1, 1):
+        decoder.feed(frame)
+        told = decoder.hypotheses(beam)[0]
+        assert len({one.ids for one in told}) == len(told)
+        assert [one.score for one in told] == sorted((one.score for one in told), reverse=True)
+        for one in told:
+            assert is_of_words(one.ids, words, separator), one.ids
+
+
+def is_of_words(ids: Sequence[int], words: set[tuple[int, ...]], separator: int | None) -> bool:
+    """Whether labels are words one after the other, separators between them."""
+    if not ids:
+        return True
+    between = () if separator is None else (separator,)
+    return any(
+        tuple(ids) == word
+        or (
+            tuple(ids[: len(word) + len(between)]) == word + between
+            and len(ids) > len(word) + len(between)
+            and is_of_words(ids[len(word) + len(between) :], words, separator)
+        )
+        for word in words
+    )
 
 
 @pytest.mark.parametrize(
