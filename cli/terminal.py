@@ -129,6 +129,11 @@ def show_json(data: object) -> None:
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
+def show_json_line(data: object) -> None:
+    """One of many, as it comes."""
+    click.echo(json.dumps(data, ensure_ascii=False))
+
+
 def show_text(text: str) -> None:
     """Text on stdout; what is printed with `paint` keeps its colours where they are wanted."""
     click.echo(text, color=look().colored(sys.stdout))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import click
 from .options import FILE, settings_option
 from .pipeline import Watch, load, run
 from .progress import Progress, progress
-from .terminal import common, show_text
+from .terminal import common, look, show_json_line, show_text
 
 if TYPE_CHECKING:
     from ..compiler.facts import Facts
@@ -65,7 +66,8 @@ def command(
 
     Under `torchrun`, several processes train one model on the same batches. The folder has
     `log.csv`, `checkpoints/`, `skipped.jsonl` where anything was left out, and `best/`, which
-    `asrc eval` and `asrc transcribe` read.
+    `asrc eval` and `asrc transcribe` read. With --json every line is an object: what is said, or
+    the numbers of an update.
     """
     import torch
 
@@ -124,11 +126,18 @@ class Said(Silent):
         self._bar: Progress | None = None
 
     def say(self, text: str) -> None:
+        if look().json:
+            show_json_line({"text": text})
+            return
         if self._bar is not None:
             self._bar.clear()
         show_text(text)
 
     def show(self, update: int, numbers: Mapping[str, float]) -> None:
+        if look().json:
+            finite = {name: x if isfinite(x) else None for name, x in numbers.items()}
+            show_json_line({"update": update, **finite})
+            return
         values = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         self.say(f"{update:7d}  {values}")
         self._bar = self._bar or self._begun(update)

@@ -271,3 +271,8 @@ def test_a_bar_over_updates(manifest: Path, tmp_path: Path, program: Program) ->
         line[:9] for line in out.splitlines()
     ]
     assert plain.stderr == ""
+    told = program("train", files[0], *data, "--out", f"{files[2]}-json", "--json").stdout
+    every = [json.loads(line) for line in told.splitlines()]
+    assert [one["update"] for one in every if "loss" in one] == [1, 2, 3, 4]
+    assert [one["update"] for one in every if "dev.wer" in one] == [4]
+    assert [one["text"] for one in every if "text" in one][1].startswith("train: 3 of 3")

@@ -15,6 +15,9 @@ from ..manifest import Utterance, write_manifest
 from ..text import normalise
 
 _ARCHIVES = "unpack the set again, from its archive at OpenSLR (SLR12)"
+_INSIDE = "LibriSpeech"
+"""What an archive unpacks to."""
+
 _PURPOSES = {"train": "train", "dev": "dev", "test": "test"}
 
 
@@ -47,6 +50,8 @@ def _sets(folder: Path) -> dict[str, Path]:
     if any(folder.glob("*/*/*.trans.txt")):
         return {folder.name: folder}
     found = {path.name: path for path in sorted(folder.iterdir()) if _is_set(path)}
+    if not found and (folder / _INSIDE).is_dir():
+        return _sets(folder / _INSIDE)
     if not found:
         raise _wrong(folder, "it should hold SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt")
     return found

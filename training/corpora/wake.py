@@ -1,8 +1,9 @@
 """The corpus "wake": a phrase in many synthetic voices, and real speech without it.
 
 Positives have the phrase as their text, negatives what is said in them; `wake` tells which is
-which. Near misses, the phrase in part or in other words, are negatives in the same voices. No
-voice of one set speaks in another.
+which. There are no recordings of the phrase: positives are synthetic in the test set, too. Near
+misses, the phrase in part or in other words, are negatives in the same voices. No voice of one set
+speaks in another.
 """
 
 from __future__ import annotations

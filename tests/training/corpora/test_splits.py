@@ -105,6 +105,9 @@ def test_a_librispeech_folder_becomes_manifests(tmp_path: Path) -> None:
     assert [one.duration for one in train] == pytest.approx([0.3, 0.4, 0.3])
     assert all(one.audio.is_file() for one in train)
     assert train[0].extra == {"source": "librispeech", "chapter": "198"}
+    around = librispeech.build(tmp_path, tmp_path / "again")
+    assert {path.name for path in around} == written
+    assert read_manifest(tmp_path / "again/train.jsonl") == train
 
 
 def test_one_set_may_be_named_itself(tmp_path: Path) -> None:
