@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -49,7 +49,7 @@ from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ..compiler.facts import Facts
 from ..compiler.facts.numbers import is_range
-from ..compiler.graph import Attr, Graph
+from ..compiler.graph import Attr, Graph, Node
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
 from ..compiler.manager import run_pipeline
@@ -199,8 +199,16 @@ def _narrow(
     assert folded is not None
     graph, folded = _passed(graph, folded, passes) if passes else (graph, folded)
     whole, _ = Quantize(weights=bits, coded=coded).run(graph, None)
-    noted = whole.rewrite(node.with_attrs(**graph[node.path].attrs) for node in whole)
+    noted = whole.rewrite(_as_noted(node, graph[node.path]) for node in whole)
     return Facts(noted), folded
+
+
+def _as_noted(node: Node, before: Node) -> Node:
+    """With the notes that were there; a codebook that is there already is not held to a limit."""
+    attrs = {**node.attrs, **before.attrs}
+    if "weights" in before.attrs and "coded" not in before.attrs:
+        attrs.pop("coded", None)
+    return replace(node, attrs=attrs)
 
 
 def _passed(graph: Graph, weights: Weights, passes: Sequence[Call]) -> tuple[Graph, Weights]:

@@ -104,11 +104,16 @@ class _Heard:
     frames: Array
     said: Array
 
+    @property
+    def places(self) -> Array:
+        """Of each pair the frame, and the label; none where no frame was heard."""
+        return np.array(self.pairs, np.intp).reshape(-1, 2).T
+
     def met(self) -> Values:
         """What the joint was given, as real values, by path."""
         program = self.programs["joint"].program
         frame, label = (program.tensors[name] for name in program.inputs)
-        first, second = np.transpose(self.pairs)
+        first, second = self.places
         given = {frame: self.frames[first], label: self.said[second]}
         return {tensor.name: real(codes, tensor) for tensor, codes in given.items()}
 
@@ -268,7 +273,7 @@ def _as_stored(frame: Array) -> Array:
 def _floats(model: Opened, samples: Samples, heard: _Heard) -> dict[str, Array]:
     """The float model on the same audio and labels."""
     values = model.heard(samples) | model.said((0, *heard.labels))
-    places = dict(zip(heard.met(), np.transpose(heard.pairs), strict=True))
+    places = dict(zip(heard.met(), heard.places, strict=True))
     if len(values.get(next(iter(places)), ())) != len(heard.frames):
         return values  # its frames are others
     return values | model.met({path: values[path][at] for path, at in places.items()})

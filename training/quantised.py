@@ -12,7 +12,7 @@ from ..backends.nna.calibrate import calibrated, missing
 from ..backends.nna.program import Array
 from ..backends.torch.lowered import Lowered
 from ..backends.torch.weights import load_weights, read_tensors
-from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ..compiler.facts import Facts
 from ..compiler.protocol import Weights
 from ..runtime.calibration import graph_inputs
@@ -59,10 +59,14 @@ def begin(
         _check(lowered, weights, source)
         heard = list(_heard(vocabulary, data))
         inputs = graph_inputs(lowered, vocabulary, heard)
-        weights = calibrated(lowered.facts, weights, inputs)
-        say(f"ranges: the smallest and largest of {len(heard)} utterances, frozen")
+        weights = calibrated(lowered.facts, weights, inputs, lambda told: say(_warning(told)))
+        say(f"ranges: the smallest and largest of {len(heard)} utterances")
     tensors = {name: torch.from_numpy(np.asarray(x)) for name, x in weights.items()}
     load_weights(lowered, tensors, source)
+
+
+def _warning(told: Diagnostic) -> str:
+    return f"warning[{told.code}]: {told.message}"
 
 
 def _check(lowered: Lowered, weights: Mapping[str, Array], source: str) -> None:

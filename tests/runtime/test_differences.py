@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from click.testing import CliRunner, Result
 from safetensors.numpy import load, save
 
@@ -17,6 +20,7 @@ from asrc.backends.nna.saved import restored
 from asrc.backends.nna.tflite import tflite
 from asrc.backends.torch.initialise import initialise
 from asrc.backends.torch.lowered import Lowered
+from asrc.backends.torch.weights import load_weights
 from asrc.cli.main import cli
 from asrc.compiler.artefact import read_artefact, write_artefact
 from asrc.compiler.diagnostics import AsrcError
@@ -25,7 +29,7 @@ from asrc.compiler.source import Source
 from asrc.dsl.check import read_model, setting
 from asrc.runtime.beside import Beside, Saturated
 from asrc.runtime.calibration import graph_inputs
-from asrc.runtime.compiled import compiled, for_machines, read_compiled
+from asrc.runtime.compiled import compiled, for_machines, quantised_model, read_compiled
 from asrc.runtime.decode import Token
 from asrc.runtime.differences import differences, pairs_of, ratios
 from asrc.runtime.listener import Listener
@@ -162,6 +166,25 @@ def test_no_code_differs(artefact: Path, model: Recogniser) -> None:
     assert found.snr["encoder.x.dense"] == found.snr["encoder.x.relu"] > 20
     alone = differences(artefact, noise(0.9, 7), None, None)
     assert {way for one in alone.programs.values() for way in one.compared} == {"LiteRT"}
+
+
+def test_audio_of_which_nothing_is_made(artefact: Path, model: Recogniser) -> None:
+    """Too short for a frame: there is nothing to meet in the joint, and nothing differs."""
+    found = differences(artefact, noise(0.005, 0), model, model)
+    assert (found.litert, found.training, found.labels) == (None, None, ())
+    assert found.programs["joint"].steps == 0
+
+
+def test_a_codebook_that_is_there_is_not_held_to_a_limit(model: Recogniser) -> None:
+    """`--weights 5 --coded 4.5` of a model that was trained with four bits."""
+    inputs = graph_inputs(model.lowered, model.vocabulary, [(noise(0.8, 0), "low high")])
+    facts, weights = quantised_model(model, inputs, 4)
+    trained = Lowered(facts)
+    load_weights(trained, {n: torch.from_numpy(np.array(x)) for n, x in weights.items()}, "here")
+    again, kept = quantised_model(replace(model, lowered=trained), (), 5, Fraction(9, 2))
+    notes = [node.attrs for node in again.graph if "weights" in node.attrs]
+    assert {(note["weights"], note.get("coded")) for note in notes} == {(4, None)}
+    assert all(np.array_equal(kept[name], x) for name, x in weights.items())
 
 
 def test_where_the_error_comes_in(artefact: Path, coarse: Path, model: Recogniser) -> None:
