@@ -12,8 +12,9 @@ from ..compiler.facts.params import LEARNED
 from ..compiler.graph import Graph, Node
 from ..compiler.protocol import Weights
 
-_APART = frozenset({"input", "dropout", "cmvn"})
-"""Two inputs differ, so do two draws, and each cmvn has statistics of its own."""
+_APART = frozenset({"input", "dropout", "cmvn", "positions"})
+"""Two inputs differ, so do two draws, each cmvn has statistics of its own, and how many relative
+positions there are follows from the one attention that reads them."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import pytest
+
+from asrc.backends.torch.lowered import Lowered
+from asrc.compiler.facts import Facts
 from asrc.passes.cse import Cse
 from asrc.passes.dce import Dce
+from asrc.tests.backends.torch.zoo import facts
 from asrc.tests.builders import Builder, lstm, recurrent
 from asrc.tests.compiler.evaluation import flag, frames
 from asrc.tests.passes.cluttered import assert_exact, cluttered
@@ -124,3 +129,14 @@ def test_random_networks_keep_their_outputs() -> None:
 def test_a_model_without_repetition_stays() -> None:
     graph = recurrent()
     assert Cse().run(graph, None)[0] is graph
+
+
+@pytest.mark.parametrize("name", ["conformer_transducer", "zipformer"])
+def test_positions_stay_with_the_attention_that_reads_them(name: str) -> None:
+    """Those of several layers, merged, would be of no attention, and the first layer's would have
+    to wait for the last one's queries."""
+    graph = facts(f"small/{name}.asr", "stream").graph
+    new, _ = Cse().run(graph, None)
+    count = [sum(node.op == "positions" for node in each) for each in (graph, new)]
+    assert count[0] == count[1] > 1
+    assert Lowered(Facts(new)).parts
