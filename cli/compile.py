@@ -72,8 +72,8 @@ def command(
     With --machine, which may be repeated, Vela compiles the programs for that accelerator as well;
     times and memory are its estimates for one step. Of a machine that is known by its rates alone,
     such as generic-8bit, they are asrc's own. Vela minds speed, and with --optimise size memory
-    and the size of weights: an Ethos-U85 then streams weights of two values in one bit, not two, and
-    those of four held to --coded 1.99 in as many.
+    and the size of weights: an Ethos-U85 then streams weights of two values in one bit, not two,
+    and those of four held to --coded 1.99 in as many.
 
     For `triton`, values stay in float; with --weights, weights become codebooks that kernels read
     in so many bits. Which kernel makes which value is listed, and what PyTorch computes and why.
