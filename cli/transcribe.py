@@ -43,7 +43,11 @@ MICROPHONE, STDIN = LIVE = ("microphone", "stdin")
 @search_options
 @click.option("--nbest", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--partial", is_flag=True, help="Print what is heard so far, as it changes.")
-@click.option("--times", is_flag=True, help="Print when each label was known.")
+@click.option(
+    "--times",
+    is_flag=True,
+    help="Print when each label was known, and its score: a log-probability.",
+)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @common
 def command(
@@ -63,7 +67,8 @@ def command(
     computing, which this machine takes.
 
     With --sentences, a file of normalised sentences, a line each, only their words can come out,
-    and pairs of words that are in them are likelier.
+    and words that follow each other in them are likelier. What that adds is part of a label's score
+    then, which may be above 0.
     """
     if bool(audio) == microphone:
         raise click.UsageError("name audio files, `-` for stdin, or --microphone")
@@ -171,7 +176,7 @@ def _show_words(found: dict[str, Any]) -> None:
         show_text(f"    {one['score']:9.3f}  {one['text']}")
     if "labels" in found:
         rows = [(f"{x['seconds']:.2f}s", x["label"], f"{x['score']:.2f}") for x in found["labels"]]
-        show_table(("known at", "label", "log-probability"), rows)
+        show_table(("known at", "label", "score"), rows)
 
 
 def _summary(listener: Listener, found: list[dict[str, Any]], failed: list[Diagnostic]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,7 @@ def _place(folder: Path, checkpoint: Checkpoint) -> Path:
 def _unwritten(place: Path, error: OSError | AsrcError) -> AsrcError:
     reason = error.diagnostics[0].message if isinstance(error, AsrcError) else str(error)
     message = f"the checkpoint `{place}` cannot be written: {reason}"
-    help = "make room; the training goes on from the newest checkpoint that is whole"
+    help = "make room; the same command goes on from the newest checkpoint that is whole"
     return AsrcError(diagnostic("E1007", message, help=help))
 
 
@@ -111,11 +110,14 @@ def listed(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("update-*") if (p / _STATE).is_file())
 
 
-def latest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole, or `None`."""
+def latest(folder: Path, say: Callable[[str], None] | None = None) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or `None`; `say` hears of newer ones that are not."""
     for place in reversed(listed(folder)):
-        with suppress(AsrcError):
+        try:
             return load(place)
+        except AsrcError as error:
+            if say is not None:
+                say(f"left out: {error.diagnostics[0].message}")
     return None
 
 

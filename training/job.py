@@ -20,7 +20,7 @@ from ..compiler.facts import Facts
 from ..compiler.irtext import print_graph
 from ..compiler.protocol import Weights
 from ..runtime.recogniser import Recogniser, sample_rate, write_recogniser
-from ..runtime.vocabulary import Vocabulary, build_vocabulary, load_vocabulary
+from ..runtime.vocabulary import Vocabulary, build_vocabulary, load_vocabulary, parse_vocabulary
 from .cache import AudioCache
 from .journal import open_journals
 from .manifest import Utterance
@@ -72,6 +72,7 @@ def train(
     torch.manual_seed(job.recipe.seed)
     model = TrainedModel(facts, job.recipe.losses, masks(job.recipe), job.recipe.beginning)
     model.to(processes.device)
+    _keep_vocabulary(job, vocabulary, processes)
     rate = sample_rate(facts, model.roles.audio)
     channels = facts.types[model.roles.audio].size
     period = model.period if job.recipe.losses.ctc > 0 else None
@@ -79,7 +80,7 @@ def train(
     skips = SkipFile(job.out / "skipped.jsonl", data.skipped)
     trainer = _trainer(job, processes, facts, model, vocabulary, data, show, skips)
     digests = _digests(job, facts, data)
-    if trainer.resume(digests):
+    if trainer.resume(digests, say):
         say(f"resumed at update {trainer.update}")
         skips.resume()
     else:
@@ -120,13 +121,27 @@ def _first_values(
 
 def _vocabulary(job: Job, train: list[Utterance], processes: Processes) -> Vocabulary:
     """That of an earlier run in the same folder, else one made from the training texts."""
-    place = job.out / "vocabulary"
-    if not place.exists() and processes.first:
-        texts = (u.text for u in train)
-        options = job.recipe.data
-        build_vocabulary(texts, options.vocabulary, options.size).save(place)
+    place, options = _vocabulary_file(job), job.recipe.data
+    if processes.gather(place.exists())[0]:
+        return load_vocabulary(place)
+    made = None
+    if processes.first:
+        made = build_vocabulary((u.text for u in train), options.vocabulary, options.size).data()
+    first = processes.gather(made)[0]
+    assert first is not None
+    return parse_vocabulary(first, str(place))
+
+
+def _keep_vocabulary(job: Job, vocabulary: Vocabulary, processes: Processes) -> None:
+    """Its file, once there is a model for it."""
+    place = _vocabulary_file(job)
+    if processes.first and not place.exists():
+        vocabulary.save(place)
     processes.wait()
-    return load_vocabulary(place)
+
+
+def _vocabulary_file(job: Job) -> Path:
+    return job.out / "vocabulary"
 
 
 _NO_NUMBER = ("cache", "workers")
@@ -150,7 +165,7 @@ def _digest(record: Mapping[str, Any], job: Job, facts: Facts, data: TrainingDat
     found = blake2b(digest_size=16)
     found.update(json.dumps(record, sort_keys=True).encode())
     found.update(print_graph(facts.graph, facts.types).encode())
-    found.update((job.out / "vocabulary").read_bytes())
+    found.update(_vocabulary_file(job).read_bytes())
     for utterance in data.train:
         found.update(f"{utterance.id}\t{utterance.text}\t{utterance.duration}\n".encode())
     return found.hexdigest()

@@ -30,8 +30,9 @@ class CsvJournal:
 
     def __init__(self, path: Path, resumed_at: int, due: bool = False) -> None:
         self.path = path
-        kept = _lines_up_to(path, resumed_at, due) if path.exists() else []
-        write_text(path, "".join(["update,name,value\n", *kept]))
+        kept = list(_rows_up_to(path, resumed_at, due)) if path.exists() else []
+        write_text(path, "".join(["update,name,value\n", *(",".join(r) + "\n" for r in kept)]))
+        self.resumed = {name: float(value) for at, name, value in kept if int(at) == resumed_at}
         with _coded(path):
             self.file = path.open("a", encoding="utf-8", newline="")
 
@@ -62,12 +63,12 @@ def _coded(path: Path) -> Iterator[None]:
         raise AsrcError(diagnostic("E0008", message, help=help)) from None
 
 
-def _lines_up_to(path: Path, update: int, due: bool) -> list[str]:
+def _rows_up_to(path: Path, update: int, due: bool) -> Iterator[list[str]]:
     """Whole lines of the journal up to an update, its own scores only where they are not `due`."""
     text = read_bytes(path).decode("utf-8", "replace")
     rows = csv.reader(io.StringIO(text))
     whole = (row for row in rows if len(row) == 3 and row[0].isdigit())
-    return [f"{row[0]},{row[1]},{row[2]}\n" for row in whole if _stays(row, update, due)]
+    return (row for row in whole if _stays(row, update, due))
 
 
 def _stays(row: list[str], update: int, due: bool) -> bool:
@@ -76,17 +77,17 @@ def _stays(row: list[str], update: int, due: bool) -> bool:
 
 
 class TensorBoardJournal:
-    """Scalars for TensorBoard; what came after the checkpoint of a resumed run is hidden.
+    """Scalars for TensorBoard; those of an earlier run are hidden from an update on.
 
     Raises AsrcError E0008 where they cannot be written.
     """
 
-    def __init__(self, folder: Path, resumed_at: int) -> None:
+    def __init__(self, folder: Path, hidden_from: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder = folder
         with _coded(folder):
-            self.writer: Any = SummaryWriter(str(folder), purge_step=resumed_at + 1)
+            self.writer: Any = SummaryWriter(str(folder), purge_step=hidden_from)
 
     def note(self, update: int, numbers: Mapping[str, float]) -> None:
         with _coded(self.folder):
@@ -101,8 +102,15 @@ class TensorBoardJournal:
 def open_journals(
     folder: Path, resumed_at: int, tensorboard: bool, due: bool = False
 ) -> list[Sink]:
-    """The journals of a training's folder."""
-    found: list[Sink] = [CsvJournal(folder / "log.csv", resumed_at, due)]
-    if tensorboard:
-        found.append(TensorBoardJournal(folder / "tensorboard", resumed_at))
-    return found
+    """The journals of a training's folder.
+
+    TensorBoard hides whole updates, so one whose validation is `due` again has its losses noted
+    again.
+    """
+    lines = CsvJournal(folder / "log.csv", resumed_at, due)
+    if not tensorboard:
+        return [lines]
+    board = TensorBoardJournal(folder / "tensorboard", resumed_at if due else resumed_at + 1)
+    if due:
+        board.note(resumed_at, lines.resumed)
+    return [lines, board]

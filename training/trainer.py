@@ -102,12 +102,14 @@ class Trainer:
 
     # --- checkpoints ---
 
-    def resume(self, digests: Sequence[str]) -> bool:
+    def resume(self, digests: Sequence[str], say: Callable[[str], None]) -> bool:
         """Go on from the newest whole checkpoint; whether there is one.
+
+        `say` hears of damaged ones.
 
         Raises AsrcError E1006 where it is of another recipe, model or data.
         """
-        found = checkpoint.latest(self.folder)
+        found = checkpoint.latest(self.folder, say)
         self.processes.wait()  # all have read what the first may soon settle
         if found is None:
             return False

@@ -49,6 +49,18 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["update-00000001"]
 
 
+def test_a_damaged_one_is_left_out_aloud(tmp_path: Path) -> None:
+    save(tmp_path, made(1), keep=2)
+    damaged = save(tmp_path, made(2), keep=2) / "weights.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    said: list[str] = []
+    found = latest(tmp_path, said.append)
+    assert found is not None
+    assert found.update == 1
+    assert len(said) == 1
+    assert "update-00000002" in said[0]
+
+
 def test_a_validation_settles_what_was_saved_before_it(tmp_path: Path) -> None:
     place = save(tmp_path, made(7, due=True), keep=2)
     tensors = (place / "weights.safetensors").stat()

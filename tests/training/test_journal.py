@@ -12,7 +12,7 @@ import pytest
 from asrc.compiler.diagnostics import AsrcError
 from asrc.tests.training.tiny import corpus, job
 from asrc.training.job import train
-from asrc.training.journal import CsvJournal, TensorBoardJournal
+from asrc.training.journal import CsvJournal, TensorBoardJournal, open_journals
 from asrc.training.processes import Processes
 
 
@@ -34,6 +34,25 @@ def test_scores_that_are_due_again_are_dropped(tmp_path: Path, due: bool, kept: 
     lines = (tmp_path / "log.csv").read_text().splitlines()
     CsvJournal(tmp_path / "log.csv", 10, due).close()
     assert (tmp_path / "log.csv").read_text().splitlines() == lines[: 1 + kept]
+
+
+@pytest.mark.parametrize("due", [False, True])
+def test_tensorboard_shows_each_number_once(tmp_path: Path, due: bool) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for resumed_at in (0, 10):
+        journals = open_journals(tmp_path, resumed_at, True, due and resumed_at > 0)
+        for update in (5, 10, 15):
+            for journal in journals:
+                journal.note(update, {"loss": update} if update > resumed_at else {})
+                if update > resumed_at or (due and update == resumed_at):
+                    journal.note(update, {"dev.wer": 50.0})
+        for journal in journals:
+            journal.close()
+    shown = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    shown.Reload()
+    for name in ("loss", "dev.wer"):
+        assert [x.step for x in shown.Scalars(name)] == [5, 10, 15]
+    assert [x.value for x in shown.Scalars("loss")] == [5.0, 10.0, 15.0]
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import torch
 from asrc.backends.torch.weights import read_tensors
 from asrc.compiler.diagnostics import AsrcError, diagnostic
 from asrc.runtime.recogniser import read_recogniser
+from asrc.tests.models.helpers import load
 from asrc.tests.training.tiny import corpus, job
 from asrc.training.cache import AudioCache
 from asrc.training.checkpoint import latest, listed
@@ -210,6 +211,14 @@ def test_nothing_is_easy(tmp_path: Path) -> None:
         run(job(manifest, tmp_path / "out", beginning={"easy": 5}))
 
 
+def test_a_model_that_cannot_be_trained_leaves_nothing_behind(tmp_path: Path) -> None:
+    facts = load("small/bifocal").facts
+    task = job(corpus(tmp_path / "data", 3), tmp_path / "out")
+    with pytest.raises(AsrcError, match=r"E1008.*reads `keyword` as well"):
+        run(replace(task, build=lambda size, given: (facts, given)))
+    assert not (tmp_path / "out").exists()
+
+
 def test_ctc_alone_needs_a_ctc_loss() -> None:
     with pytest.raises(AsrcError, match=r"E1008.*needs `losses.ctc`"):
         recipe_of({"beginning": {"ctc": 5}, "losses": {"ctc": 0.0}}, "a test")
@@ -308,7 +317,8 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     data = (newest / "weights.safetensors").read_bytes()
     (newest / "weights.safetensors").write_bytes(data[: len(data) // 2])
     said = run(job(manifest, tmp_path / "out", updates=10))
-    assert said[0] == "resumed at update 5"
+    assert newest.name in said[0]
+    assert said[1] == "resumed at update 5"
 
 
 def test_divergence(tmp_path: Path) -> None:
