@@ -17,7 +17,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from asrc.backends.nna.codebook import fitted, snapped
-from asrc.backends.nna.coding import coded_bits
+from asrc.backends.nna.coding import code_counts, coded_bits
 from asrc.backends.nna.program import Array
 
 WIDTHS = ("5", "6c4.9", "5c4", "4", "5c3.9", "5c3", "3", "5c2.9", "2", "2c1.99")
@@ -48,7 +48,7 @@ def quality(weights: Iterable[Array], width: str) -> tuple[float, float]:
         codes = snapped(weight, scales, book)
         signal += float(np.square(weight).sum())
         noise += float(np.square(weight - codes * scales[:, None]).sum())
-        stream += codes.size * coded_bits(np.unique(codes, return_counts=True)[1])
+        stream += codes.size * coded_bits(*code_counts(codes))
         count += codes.size
     return 10 * float(np.log10(signal / noise)), stream / count
 

@@ -278,7 +278,7 @@ ANNOTATIONS: Final[dict[str, Option]] = {
     "on": Option("choice", None, choices=("nna",)),
     "number": Option("choice", None, choices=("int8", "int16")),
     "weights": Option("int", None, low=1, below=9),
-    "coded": Option("real", None, low=1, below=8),
+    "coded": Option("real", None, low=0, below=8),
     "per": Option("choice", None, choices=("row", "tensor")),
     "scales": Option("choice", None, choices=("frozen", "learned")),
 }

@@ -129,7 +129,7 @@ PASSES: Final[dict[str, Entry]] = {
         (
             Option("on", "selector", "the values to quantise; everything", None, positional=True),
             Option("weights", "int", "bits of a weight; below 8, a codebook a tensor", 8, low=1),
-            Option("coded", "real", "bits of a weight in the accelerator's stream", None, low=1),
+            Option("coded", "real", "bits of a weight in the accelerator's stream", None, low=0),
             Option("activations", "bool", "values as well as weights", True),
             Option(
                 "per", "choice", "what has a scale in a weight", "row", choices=("row", "tensor")

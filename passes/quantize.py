@@ -54,8 +54,8 @@ class Quantize:
         if not 1 <= self.weights <= 8:
             message = f"`weights` is 1 to 8 bits, not {self.weights}"
             raise OptionError("weights", AsrcError(diagnostic("E0805", message)))
-        if self.coded is not None and not 1 < self.coded <= self.weights < 8:
-            message = "`coded` is more than 1 and at most `weights`, of which there are 2 to 7 then"
+        if self.coded is not None and not _HALF <= self.coded <= self.weights < 8:
+            message = "`coded` is 0.5 or more and at most `weights`, of which there are 1 to 7 then"
             raise OptionError("coded", AsrcError(diagnostic("E0805", message)))
 
     def run(self, graph: Graph, weights: Weights | None) -> tuple[Graph, Weights | None]:
@@ -89,6 +89,9 @@ class Quantize:
             every |= behind
         return {path: _number(graph, path, wide) for path in every}
 
+
+_HALF = Fraction(1, 2)
+"""The fewest bits of a weight that a coded stream is held to."""
 
 _USUAL = {"coded": None, "per": "row", "scales": "frozen"}
 """What goes without a note."""

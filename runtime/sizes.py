@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from ..backends.nna.coding import coded_bits
+from ..backends.nna.coding import code_counts, coded_bits
 from ..backends.nna.estimate import alive
 from ..backends.nna.machine import Estimate
 from ..backends.nna.program import Array, Program, Tensor
@@ -20,8 +20,7 @@ from ..compiler.artefact import unpack
 from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.files import read_bytes
 from ..compiler.graph import Graph
-from ..compiler.irread import parse_graph
-from .compiled import read_compiled
+from .compiled import graph_of, read_compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def sizes(path: Path) -> Sizes:
     data = read_bytes(path)
     parts = unpack(data, str(path))
     compiled = read_compiled(path, parts)
-    graph = parse_graph(parts["model.asrir"].decode(), "model.asrir")
+    graph = graph_of(path, parts)
     found = []
     for name in sorted(compiled.programs):
         streams = {on: of[name].stream for on, of in compiled.estimates.items()}
@@ -133,7 +132,7 @@ def _of_program(
         name,
         sum(counts.values()),
         sum(-(-counts[n] * (widths[n] or 8) // 8) for n in weights),
-        sum(ceil(counts[n] * coded_bits(_used(t)) / 8) for n, t in weights.items()),
+        sum(ceil(counts[n] * coded_bits(*_used(t)) / 8) for n, t in weights.items()),
         books + scales + others,
         max(values.values(), default=0),
         max((1 << (widths[n] or 8) for n in weights), default=0),
@@ -145,9 +144,9 @@ def _of_program(
     )
 
 
-def _used(tensor: Tensor) -> Array:
-    """How often each of a constant's values is there."""
-    return np.unique(np.asarray(tensor.data), return_counts=True)[1]
+def _used(tensor: Tensor) -> tuple[Array, float]:
+    """How often each of a constant's values is there, and how often zero."""
+    return code_counts(np.asarray(tensor.data))
 
 
 def _bits(graph: Graph, tensor: Tensor) -> int | None:

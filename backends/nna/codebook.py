@@ -14,7 +14,7 @@ from math import ceil, gcd
 import numpy as np
 
 from .cells import GRID, edges, middles, nearest, on_grid
-from .coding import held_to
+from .coding import LEAST, SPARSE, held_to
 from .program import Array
 
 _ROUNDS = 1000
@@ -38,7 +38,7 @@ def fitted(
     """
     if not 1 <= bits <= 8:
         raise ValueError(f"weights of {bits} bits: 1 to 8 are possible")
-    if coded is not None and not (1 < coded <= bits < 8):
+    if coded is not None and not (LEAST <= coded <= bits < 8):
         raise ValueError(f"an index of {coded} bits, of weights of {bits}")
     rows = weight.reshape(1 if per == "tensor" else len(weight), -1).astype(np.float64)
     if bits == 8:
@@ -61,14 +61,22 @@ def _largest(rows: Array) -> Array:
 
 
 def _with_codebook(rows: Array, count: int, coded: float | None) -> tuple[Array, Array]:
-    """Codebook and scales in turn: each is the best for the other. A limit is for the last pair."""
+    """Codebook and scales in turn: each is the best for the other. A limit is for the last pair.
+
+    One that leaves little but zeros is for the last codebook alone, as scales would run away from
+    it; its values may be twice as large as any weight, so that all are nearer to zero.
+    """
     some, scales = _sample(rows), _largest(rows) / GRID
+    sparse = coded is not None and coded <= SPARSE
+    before = None if sparse else coded
     for _ in range(_TURNS):
         values = some / scales[:, None]
-        book = _values(values.ravel(), count, coded)
+        book = _values(values.ravel(), count, before)
         scales = _scales(some, nearest(book, values), scales)
     if some is not rows:
         scales = _scales(rows, nearest(book, rows / scales[:, None]), scales)
+    if sparse:
+        scales = 2 * scales
     if coded is not None:
         book = _values((some / scales[:, None]).ravel(), count, coded)
     return scales, book

@@ -1,31 +1,68 @@
 """Codebooks whose indices take few bits once they are coded.
 
 Accelerators read weights as a stream of Golomb-Rice codes: the rank of a value, commonest first, in
-so many low bits and a unary rest; or, where that is shorter, all indices at one width. Values that
-are equally far apart, more of them and more unevenly used, then do better than as many Lloyd-Max
-centroids as the bits would have indices for. Found as entropy-constrained quantisers are (Chou,
-Lookabaugh and Gray 1989), for a price on every bit, and the price by bisection. Weights still take
-the nearest value, in training and in the file; only the values are others.
+so many low bits and a unary rest; or, where that is shorter, all indices at one width. Zeros can be
+lengths of runs between the other values, which may take less than a bit a weight.
+
+Values that are equally far apart, more of them and more unevenly used, then do better than as many
+Lloyd-Max centroids as the bits would have indices for. Found as entropy-constrained quantisers are
+(Chou, Lookabaugh and Gray 1989), for a price on every bit, and the price by bisection. Weights
+still take the nearest value, in training and in the file; only the values are others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+from math import inf
+
 import numpy as np
 
-from .cells import edges, middles, on_grid
+from .cells import GRID, edges, middles, on_grid
 from .program import Array
 
 _LOW_BITS = range(6)
+_RUN_LOW_BITS = range(4)
+_OFTEN = 5  # 4 in one compiler of these accelerators, 5 in another
+"""Zeros become runs where they are more than so often as frequent as any other value."""
+LEAST = 0.5
+"""The fewest bits of an index that may be asked for."""
+SPARSE = 1.75
+"""Of more bits than these, zero and two values are not the best."""
 _ROUNDS = 200
 _HALVINGS = 16
 _CEILING = 1e9
 
 
-def coded_bits(counts: Array) -> float:
-    """Bits an index, on average, of values that are used so often; headers left out."""
+def coded_bits(counts: Array, zeros: float = 0) -> float:
+    """Bits an index, on average, of values that are used so often; headers left out.
+
+    `zeros`, which `counts` has as well: how often zero is used. Its runs are taken to be those of
+    zeros that lie anywhere.
+    """
     ranked = np.sort(counts[counts > 0])[::-1]
+    return min(_labelled(ranked), _with_runs(ranked, zeros))
+
+
+def code_counts(codes: Array) -> tuple[Array, float]:
+    """How often each of the codes is there, and how often zero: what `coded_bits` takes."""
+    values, counts = np.unique(codes, return_counts=True)
+    return counts, float(counts[values == 0].sum())
+
+
+def _labelled(ranked: Array) -> float:
     plain = float(max(1, int(len(ranked) - 1).bit_length()))
     return min(plain, *(_golomb_rice(ranked, low) for low in _LOW_BITS))
+
+
+def _with_runs(ranked: Array, zeros: float) -> float:
+    """A run before each value that is not zero, its length in so many low bits and a unary rest."""
+    others = ranked[1:]
+    if not len(others) or zeros < ranked[0] or zeros <= _OFTEN * others[0]:
+        return inf
+    share = zeros / ranked.sum()
+    lengths = (low + 1 + share**2**low / (1 - share**2**low) for low in _RUN_LOW_BITS)
+    return float((1 - share) * (min(lengths) + _labelled(others)))
 
 
 def _golomb_rice(ranked: Array, low: int) -> float:
@@ -39,9 +76,17 @@ def held_to(values: Array, book: Array, limit: float) -> Array:
     """The best codebook on int8's grid whose indices take at most `limit` bits.
 
     `book`: sorted centroids without a limit, to begin with. Where no price is high enough, the
-    dearest found.
+    dearest found. With few bits, also zero with one value or two beside it is tried.
     """
     ordered = np.sort(values)
+    found = _by_price(ordered, book, limit)
+    if limit > SPARSE or bits_of(ordered, on_grid(book)) <= limit:
+        return found
+    rank = partial(_rank, _Moments(ordered), limit)
+    return min(found, *_sparse(len(book)), key=rank)
+
+
+def _by_price(ordered: Array, book: Array, limit: float) -> Array:
     best = on_grid(book)
     if bits_of(ordered, best) <= limit:
         return best
@@ -60,9 +105,37 @@ def held_to(values: Array, book: Array, limit: float) -> Array:
     return best
 
 
+def _sparse(most: int) -> Iterator[Array]:
+    """Codebooks of zero and what is equally far from it, of at most so many values."""
+    for size in range(1, GRID + 1):
+        yield np.array([0.0, size])
+        yield np.array([-size, 0.0])
+        if most > 2:
+            yield np.array([-size, 0.0, size])
+
+
+class _Moments:
+    """Sorted values with their running sums."""
+
+    def __init__(self, ordered: Array) -> None:
+        self.ordered = ordered
+        self.sums = np.concatenate([[0.0], np.cumsum(ordered)])
+
+    def gain(self, book: Array) -> float:
+        """By how much a codebook's squared error is less than that of zeros alone."""
+        cells = edges(self.ordered, middles(book))
+        return float((2 * book * np.diff(self.sums[cells]) - book**2 * np.diff(cells)).sum())
+
+
+def _rank(moments: _Moments, limit: float, book: Array) -> tuple[float, float]:
+    """The least of codebooks is the best one that the limit allows, or else the shortest."""
+    return max(0.0, bits_of(moments.ordered, book) - limit), -moments.gain(book)
+
+
 def bits_of(ordered: Array, book: Array) -> float:
     """Of sorted values, each coded as the nearest of a sorted codebook."""
-    return coded_bits(np.diff(edges(ordered, middles(book))))
+    counts = np.diff(edges(ordered, middles(book)))
+    return coded_bits(counts, float(counts[book == 0].sum()))
 
 
 def _priced(ordered: Array, book: Array, price: float) -> Array:

@@ -183,7 +183,7 @@ def test_codebooks_for_a_coded_stream(trained: Path) -> None:
         bytes_of.append(sum(size["coded"] for size in programs.values()))
         weights = sum(size["weights"] for size in programs.values())
     assert bytes_of[1] <= 2.5 * weights / 8 + 64 < bytes_of[0]
-    for wrong in ("1", "5", "nan"):
+    for wrong in ("0.4", "5", "nan"):
         done = asrc("compile", best, *options, "--coded", wrong, "--out", str(out))
         assert (done.exit_code, "--coded" in done.output) == (2, True)
     nowhere = asrc("compile", best, *options, "--optimise", "size", "--out", str(out))

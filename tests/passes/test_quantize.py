@@ -105,7 +105,7 @@ def test_what_is_refused() -> None:
         {"weights": 9},
         {"weights": 4, "coded": 5},
         {"coded": 4},
-        {"weights": 4, "coded": 1},
+        {"weights": 4, "coded": Fraction(2, 5)},
     ):
         with pytest.raises(AsrcError) as error:
             Quantize(**wrong)

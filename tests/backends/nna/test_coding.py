@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asrc.backends.nna.codebook import fitted, snapped
-from asrc.backends.nna.coding import coded_bits
+from asrc.backends.nna.coding import code_counts, coded_bits
 from asrc.tests.backends.nna.test_codebook import sqnr
 
 
@@ -46,7 +46,20 @@ def test_no_code_is_shorter_than_its_entropy(counts: list[int]) -> None:
 
 
 @given(
-    st.sampled_from([(2, 1.7), (3, 2.0), (4, 3.0), (5, 3.5), (5, 4.0), (6, 4.0), (7, 4.5)]),
+    st.sampled_from(
+        [
+            (1, 0.9),
+            (2, 0.9),
+            (2, 1.3),
+            (2, 1.7),
+            (3, 2.0),
+            (4, 3.0),
+            (5, 3.5),
+            (5, 4.0),
+            (6, 4.0),
+            (7, 4.5),
+        ]
+    ),
     st.sampled_from(["normal", "laplace", "uniform"]),
     st.sampled_from(["row", "tensor"]),
     st.integers(0, 99),
@@ -56,8 +69,38 @@ def test_a_limit_holds(limit: tuple[int, float], kind: str, per: str, seed: int)
     weight = getattr(np.random.default_rng(seed), kind)(size=(24, 200)).astype(np.float32)
     scales, book = fitted(weight, bits, per, coded)
     codes = snapped(weight, scales, book)
-    assert coded_bits(used(codes)) <= coded + 1e-3  # in float32 a weight may be another's neighbour
+    bits_of = coded_bits(*code_counts(codes))
+    assert bits_of <= coded + 1e-3  # in float32 a weight may be another's neighbour
     assert len(used(codes)) <= 1 << bits
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=32).filter(any), st.integers(0, 9999))
+def test_no_code_of_runs_is_shorter_than_its_entropy(others: list[int], zeros: int) -> None:
+    shares = np.array([n for n in [*others, zeros] if n]) / (sum(others) + zeros)
+    entropy = -sum(p * log2(p) for p in shares)
+    counts = np.array([*others, zeros])
+    assert entropy - 1e-9 <= coded_bits(counts, zeros) <= coded_bits(counts)
+
+
+@pytest.mark.parametrize(
+    ("bits", "coded", "apart"),
+    [
+        (1, 0.99, 0.01),
+        (1, 0.6, 0.01),
+        (2, 0.99, 0.01),
+        (2, 1.3, 0.03),
+        (3, 1.6, 0.03),
+        (5, 4, 0.03),
+    ],
+)
+def test_the_count_is_that_of_the_coder(bits: int, coded: float, apart: float) -> None:
+    """Vela's own encoder takes as many bits, but for its headers."""
+    codec = pytest.importorskip("ethosu.mlw_codec")
+    weight = np.random.default_rng(4).laplace(size=(256, 512)).astype(np.float32)
+    codes = snapped(weight, *fitted(weight, bits, coded=coded)).astype(np.int16)
+    stream = 8 * len(codec.encode(codes.ravel().tolist())) / codes.size
+    assert stream == pytest.approx(coded_bits(*code_counts(codes)), abs=apart)
+    assert stream <= coded + 0.005
 
 
 @pytest.mark.parametrize("kind", ["normal", "laplace"])
@@ -85,6 +128,6 @@ def test_a_loose_limit_changes_nothing() -> None:
 def test_edges() -> None:
     scales, book = fitted(np.zeros((3, 4), np.float32), 4, coded=2.0)
     assert not snapped(np.zeros((3, 4), np.float32), scales, book).any()
-    for bits, coded in ((4, 4.5), (4, 1.0), (8, 4.0)):
+    for bits, coded in ((4, 4.5), (4, 0.4), (1, 1.1), (8, 4.0)):
         with pytest.raises(ValueError, match=str(coded)):
             fitted(np.ones((1, 1)), bits, coded=coded)
