@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from .estimates import show_estimates
 from .terminal import common, look, show_diagnostics, show_json, show_table, show_text
 
 if TYPE_CHECKING:
-    from ..backends.nna.machine import Estimate
     from ..backends.nna.program import Array
     from ..compiler.diagnostics import Diagnostic
     from ..compiler.spec import Call
@@ -62,8 +62,9 @@ def command(
     become int8, accumulators int16; ranges come from real audio, --utterances of the manifest at
     equal distances; weights of fewer than 8 bits share a codebook in each tensor, with --coded one
     whose indices take so many bits in the accelerator's coded stream. A model that was trained
-    after `substitute` and `quantize` has all of this already and is compiled as it is. What stays
-    on the host is listed with the reason. `asrc transcribe` and `asrc eval` take the file.
+    after `substitute` and `quantize` has all of this already and is compiled as it is; --weights
+    with other bits is refused. What stays on the host is listed with the reason. `asrc transcribe`
+    and `asrc eval` take the file.
 
     --passes, such as "quantize(encoder, weights=4), quantize(joint, weights=8)", run first, on the
     trained model, its batch norms folded; a later one for the same values counts. Weights of which
@@ -71,9 +72,10 @@ def command(
 
     With --machine, which may be repeated, Vela compiles the programs for that accelerator as well;
     times and memory are its estimates for one step. Of a machine that is known by its rates alone,
-    such as generic-8bit, they are asrc's own. Vela minds speed, and with --optimise size memory
-    and the size of weights: an Ethos-U85 then streams weights of two values in one bit, not two,
-    and those of four held to --coded 1.99 in as many.
+    such as generic-8bit, they are asrc's own. Operators that a machine has not are named; estimates
+    leave them out. Vela minds speed, and with --optimise size memory and the size of weights: an
+    Ethos-U85 then streams weights of two values in one bit, not two, and those of four held to
+    --coded 1.99 in as many.
 
     For `triton`, values stay in float; with --weights, weights become codebooks that kernels read
     in so many bits. Which kernel makes which value is listed, and what PyTorch computes and why.
@@ -95,9 +97,15 @@ def command(
 
     use_threads(threads)
     machines = chosen(machine, optimise == "size")
-    wanted = _Wanted(8 if bits is None else bits, coded, _calls(passes), exact)
+    recogniser, limit = read_recogniser(model), None if coded is None else Fraction(str(coded))
+    has = _trained_bits(recogniser)
+    if bits is None:
+        width = has[0] if len(has) == 1 and passes is None else (8, None)
+    else:
+        _check_trained(model, has, width := (bits, limit))
+    wanted = _Wanted(*width, _calls(passes), exact)
     told: list[Diagnostic] = []
-    parts, spent = _compiled(read_recogniser(model), calibrate, utterances, wanted, told.append)
+    parts, spent = _compiled(recogniser, calibrate, utterances, wanted, told.append)
     write_artefact(out, for_machines(parts, machines))
     _report(out, spent, told)
 
@@ -117,8 +125,7 @@ def _report(out: Path, spent: dict[str, Any], told: Sequence[Diagnostic]) -> Non
         return
     show_diagnostics(told)
     _show(found.programs, found.manifest["host"])
-    if found.estimates:
-        _show_estimates(found.estimates)
+    show_estimates(found.estimates)
     _show_times(spent)
     show_text(f"{out}: {out.stat().st_size:,} bytes")
 
@@ -128,7 +135,7 @@ class _Wanted:
     """What to compile a model to."""
 
     bits: int
-    coded: float | None
+    coded: Fraction | None
     passes: Sequence[Call]
     exact: bool
 
@@ -149,10 +156,9 @@ def _compiled(
     if calibrate is None and needs_audio(recogniser, wanted.bits, wanted.passes):
         raise click.UsageError("a float model needs --calibrate: real audio gives the ranges")
     heard = [] if calibrate is None else _heard(recogniser, calibrate, count)
-    inputs = _Timed(graph_inputs(recogniser.lowered, recogniser.vocabulary, heard))
-    limit = None if wanted.coded is None else Fraction(str(wanted.coded))
-    place = "triton" if wanted.exact else "asrc"
-    parts = compiled(recogniser, inputs, wanted.bits, place, limit, wanted.passes, warn)
+    calibrating = graph_inputs(recogniser.lowered, recogniser.vocabulary, heard, calibrate)
+    inputs, place = _Timed(calibrating), "triton" if wanted.exact else "asrc"
+    parts = compiled(recogniser, inputs, wanted.bits, place, wanted.coded, wanted.passes, warn)
     whole = perf_counter() - inputs.start
     return parts, {"calibration": inputs.seconds, "programs": whole - inputs.seconds}
 
@@ -197,10 +203,49 @@ def _check(
         raise click.UsageError("--passes is for integer programs")
     if exact and target != "triton":
         raise click.UsageError("--exact is for --target triton; the integers of nna are exact")
-    if coded is not None and not 1 < coded <= (bits or 8) < 8:
-        raise click.UsageError("--coded is more than 1 and at most --weights, 2 to 7 bits then")
+    if coded is not None and not 0.5 <= coded <= (bits or 8) < 8:
+        raise click.UsageError("--coded is 0.5 or more and at most --weights, 1 to 7 bits then")
     if coded is not None and target == "triton" and not exact:
         raise click.UsageError("--coded is for integer programs: their weights are coded")
+
+
+def _trained_bits(recogniser: Recogniser) -> list[tuple[int, Fraction | None]]:
+    """What a training gave to all weights, bits and those of the coded stream, without repeats;
+    nothing where some have yet to be quantised, such as norms that become filters only now."""
+    from ..passes.fold_norm import FoldNorm
+    from ..passes.quantize import WEIGHTED
+    from ..passes.substitute import Substitute
+
+    graph = recogniser.facts.graph
+    if not any("weights" in node.attrs for node in graph):
+        return []
+    for each in (FoldNorm("batchnorm"), Substitute()):
+        graph, _ = each.run(graph, None)
+    every = [node.attrs for node in graph if node.op in WEIGHTED]
+    if not all("weights" in attrs for attrs in every):
+        return []
+    bits = (cast("int", attrs["weights"]) for attrs in every)
+    limits = (cast("Fraction | None", attrs.get("coded")) for attrs in every)
+    return list(dict.fromkeys(zip(bits, limits, strict=True)))
+
+
+def _check_trained(
+    model: Path,
+    has: Sequence[tuple[int, Fraction | None]],
+    asked: tuple[int, Fraction | None],
+) -> None:
+    """Raises UsageError where all weights were trained in bits, and others are asked for."""
+    bits, coded = asked
+    if all(n == bits and coded in (None, limit) for n, limit in has):
+        return
+    trained = " and ".join(
+        f"{n} bits" + (f" coded in {float(limit):g}" if limit else "") for n, limit in has
+    )
+    calls = f"quantize(weights={bits}{f', coded={float(coded):g}' if coded else ''})"
+    raise click.UsageError(
+        f"`{model}` was trained with weights of {trained}, which --weights does not change:"
+        f' leave it out, or make others of them after the training with --passes "{calls}"'
+    )
 
 
 def _for_triton(model: Path, bits: int | None, out: Path) -> None:
@@ -268,25 +313,3 @@ def _show_times(spent: Mapping[str, Any]) -> None:
     rows = [(step, "asrc", f"{spent[name]:.1f}") for step, name in steps.items()]
     rows += [(on, "Vela", f"{seconds:.1f}") for on, seconds in spent["machines"].items()]
     show_table(("time", "by", "seconds"), rows, left=2)
-
-
-_HEAD = (
-    *("estimates", "by", "us a step", "KiB of SRAM", "of flash", "of DRAM"),
-    *("bits a weight", "off the accelerator"),
-)
-
-
-def _show_estimates(estimates: Any) -> None:
-    every = [(on, name, e) for on, of in estimates.items() for name, e in of.items()]
-    show_table(_HEAD, [_row(f"{on} {name}", e) for on, name, e in every], left=2)
-    if any(e.by == "asrc" for _, _, e in every):
-        show_text("by asrc: from rates alone; flash is the stream of weights, and nothing else")
-
-
-def _row(title: str, e: Estimate) -> tuple[str, ...]:
-    figures = (f"{1e6 * e.seconds:.0f}", *map(_kib, (e.sram, e.flash, e.dram)), f"{e.bits:.2f}")
-    return (title, e.by, *figures, str(e.elsewhere))
-
-
-def _kib(count: int | None) -> str:
-    return "-" if count is None else f"{count / 1024:.1f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -42,8 +42,11 @@ def command(
     integer programs hear. The first three must agree in every code of every operator and step; the
     first value, frame and label that do not are named (exit status 1). Against the float model each
     value has a ratio of signal to error: the least and the first below 20 dB are named, --op shows
-    all, in the order in which they are computed. Last come tensors whose codes saturate.
+    all, in the order in which they are computed; these need --run, too. Last come tensors whose
+    codes saturate.
     """
+    if run is None and (every or float_ is not None):
+        _need_run("--op" if every else "--float")
     from ..runtime.audio import read_audio
     from ..runtime.compiled import read_compiled
     from ..runtime.differences import differences
@@ -59,6 +62,14 @@ def command(
         _show(found, every)
     if found.litert or found.training:
         context.exit(FAILED)
+
+
+def _need_run(option: str) -> NoReturn:
+    """The float model is held against the graph in training, not against programs."""
+    raise click.UsageError(
+        f"{option} is about the model in training beside the float one: give --run and the folder"
+        " that was compiled, and --float and the float one where that was trained in integers"
+    )
 
 
 MOST = 5

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .estimates import show_estimates
 from .terminal import common, look, show_json, show_table, show_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ..backends.nna.machine import Estimate
     from ..runtime.sizes import Size, Sizes
 
 
@@ -26,7 +24,8 @@ def command(artefact: Path) -> None:
     codes them, headers left out, codebooks, scales and biases beside them; then what is stored, one
     byte a weight, as constants and in the `.tflite` file, the values that a step needs at once, and
     the weight stream that each machine's own compiler makes of it. Then operators by kind, what the
-    host computes and why, estimates for each machine, and all parts of the file, whose bytes in it,
+    host computes and why, estimates for each machine with SRAM, flash and DRAM, each of its own
+    compiler or of asrc, and what it leaves out, and all parts of the file, whose bytes in it,
     compressed, are with headers and digest the whole file.
     """
     from ..runtime.sizes import sizes
@@ -43,23 +42,8 @@ def command(artefact: Path) -> None:
     show_table(("operators", *(size.program for size in found.programs)), counts)
     rows = [(path, held.op or "", held.reason) for path, held in found.host.items()]
     show_table(("on the host", "operator", "because"), rows, left=3)
-    if found.estimates:
-        _show_estimates(found.estimates)
+    show_estimates(found.estimates)
     _show_parts(found)
-
-
-def _show_estimates(estimates: Mapping[str, Mapping[str, Estimate]]) -> None:
-    head = ("estimates", "by", "us a step", "KiB of SRAM", "bits a weight", "off the accelerator")
-    rows = [
-        (f"{on} {name}", e.by, *_estimate(e))
-        for on, programs in estimates.items()
-        for name, e in programs.items()
-    ]
-    show_table(head, rows, left=2)
-
-
-def _estimate(e: Estimate) -> tuple[str, ...]:
-    return f"{1e6 * e.seconds:.1f}", f"{e.sram / 1024:.1f}", f"{e.bits:.2f}", str(e.elsewhere)
 
 
 def _show_parts(found: Sizes) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..backends.torch.trial import Finding, Trial
     from ..compiler.diagnostics import Diagnostic
     from ..compiler.facts import Facts
+    from ..compiler.graph import Graph
     from ..dsl.syntax import Expr
     from ..runtime.verified import Verdict
 
@@ -150,8 +151,27 @@ def _broken(trial: Trial, finding: Finding) -> Diagnostic:
         "E1101",
         f"streaming contract broken, {finding.check}: {finding.words}{place}",
         trial.lowered.facts.graph[path].span if path else None,
-        help="this is a mistake in asrc or in a pass, not in the model: leave passes out one by"
-        " one with `--passes`, and report what is left",
+        help=_ROUNDED if _rounds(trial.lowered.facts.graph) else _MISTAKE,
+    )
+
+
+_MISTAKE = (
+    "this is a mistake in asrc or in a pass, not in the model: leave passes out one by one with"
+    " `--passes`, and report what is left"
+)
+_ROUNDED = (
+    "`quantize` without `substitute` rounds values between float operators; float sums differ in"
+    " their last bits, and a value may be rounded to another code as a stream. In integers nothing"
+    " differs: run `substitute()` first, on the same values, and report what still does"
+)
+
+
+def _rounds(graph: Graph) -> bool:
+    """Whether float operators make values that are rounded to a number format."""
+    from ..compiler.placement import HOST
+
+    return any(
+        "number" in node.attrs and "on" not in node.attrs and node.op not in HOST for node in graph
     )
 
 

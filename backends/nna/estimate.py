@@ -3,12 +3,14 @@
 An operator begins after a set-up, then makes its products while its weights stream in, whichever
 takes longer; operators that make no products give so many results a cycle. Weights stream at the
 width of an index into their values, these beside them. Values that are alive at once are the
-memory; flash holds the stream of weights, and what else it would hold is not counted. This is
+memory; flash holds the stream of weights, and what else it would hold is not counted. Operators
+that the machine has not are counted by kind, their time and their weights are in no figure. This is
 arithmetic, not a measurement and no compiler's word.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from math import ceil, log2, prod
 
 import numpy as np
@@ -35,6 +37,7 @@ def estimated(program: Program, on: Machine) -> Estimate:
         help = "shorter chunks and less left context need less"
         raise AsrcError(diagnostic("E0704", message, help=help))
     here = [op for op in program.ops if _takes(how, program, op)]
+    elsewhere = [op for op in program.ops if not _takes(how, program, op)]
     weights = {t.name: t for op in here for t in program.of(op)[0][1:2] if _is_weight(op, t)}
     streamed = sum(map(stream, weights.values()))
     return Estimate(
@@ -43,11 +46,12 @@ def estimated(program: Program, on: Machine) -> Estimate:
         stream=streamed,
         weights=sum(prod(tensor.shape) for tensor in weights.values()),
         operators=len(here),
-        elsewhere=len(program.ops) - len(here),
+        elsewhere=len(elsewhere),
         compiling=0.0,
         by="asrc",
         flash=streamed,
         dram=0,
+        lacking=dict(Counter(_kind(program, op) for op in elsewhere)),
     )
 
 
@@ -96,6 +100,11 @@ def _homes(program: Program) -> dict[str, str]:
 
 def _takes(how: Plain, program: Program, op: Op) -> bool:
     return op.kind in how.operators.get(program.tensors[op.output].dtype, ())
+
+
+def _kind(program: Program, op: Op) -> str:
+    """As a description has it: `tanh on int8`, by the format of what is made."""
+    return f"{op.kind} on {program.tensors[op.output].dtype}"
 
 
 def _is_weight(op: Op, tensor: Tensor) -> bool:

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
@@ -78,7 +79,8 @@ class Machine:
 class Estimate:
     """Of one step of a program: seconds; bytes of SRAM; bytes of weights as they are streamed, and
     how many weights these are; operators on the accelerator and off it; seconds of compiling; whose
-    estimate it is; bytes of flash and of DRAM, `None` where an older asrc has not written them."""
+    estimate it is; bytes of flash and of DRAM, `None` where an older asrc has not written them; how
+    many operators of each kind are off it, of which seconds and weights say nothing."""
 
     seconds: float
     sram: int
@@ -90,6 +92,7 @@ class Estimate:
     by: str = "Vela"
     flash: int | None = None
     dram: int | None = None
+    lacking: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def bits(self) -> float:
@@ -141,11 +144,29 @@ def _plain(table: Mapping[str, Any]) -> Plain:
 
 
 def _rates(table: Mapping[str, Any]) -> Rates:
-    _check_names("[rates]", table, [field.name for field in fields(Rates)])
-    rates = Rates(**{name: _number(name, value) for name, value in table.items()})
-    if min(rates.clock, rates.products, rates.elements, rates.weights) <= 0 or rates.setup < 0:
-        raise _Unfit("rates are above zero")
-    return rates
+    _check_names("[rates]", table, [each.name for each in fields(Rates)])
+    return Rates(**{name: _rate(name, value) for name, value in table.items()})
+
+
+_BOUNDS = {
+    "clock": ("1e3", "1e12", "cycles a second"),
+    "products": ("1e-3", "1e9", "products a cycle"),
+    "elements": ("1e-3", "1e9", "results a cycle"),
+    "setup": ("0", "1e9", "cycles"),
+    "weights": ("1e-3", "1e9", "bytes a cycle"),
+}
+"""What rates may be, wider than any machine's, and their units."""
+
+
+def _rate(name: str, value: object) -> float:
+    least, most, unit = _BOUNDS[name]
+    help = f"`{name}` is a number of {unit}, from {least} to {most}"
+    number = _number(name, value, help)
+    if number <= 0 < float(least):
+        raise _Unfit(f"`{name}` is {value!r:.40}, rates are above zero", help)
+    if not float(least) <= number <= float(most):
+        raise _Unfit(f"`{name}` is {value!r:.40}, which no machine has", help)
+    return number
 
 
 def _check_names(
@@ -173,17 +194,21 @@ def _text(where: str, table: Mapping[str, Any], name: str) -> str:
     return found
 
 
-def _number(name: str, value: object) -> float:
+def _number(name: str, value: object, help: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value) if abs(value) < 1e300 else float("inf")
         if isfinite(number):
             return number
-    raise _Unfit(f"`{name}` is {value!r}, it must be a finite number")
+    raise _Unfit(f"`{name}` is {value!r:.40}, it must be a finite number", help)
+
+
+_MOST_BYTES = 1 << 50
 
 
 def _bytes(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise _Unfit(f"`{name}` is {value!r}, it must be a whole number of bytes above zero")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MOST_BYTES:
+        message = f"`{name}` is {value!r:.40}, it must be a whole number of bytes above zero"
+        raise _Unfit(message, f"`{name}` is a number of bytes, from 1 to {_MOST_BYTES:_}")
     return value
 
 
@@ -205,8 +230,14 @@ def machine(name: str) -> Machine:
     known = machines()
     if name in known:
         return known[name]
-    help = did_you_mean(name, known) or f"known are {', '.join(known)}"
+    help = _begun(name, known) or did_you_mean(name, known) or f"known are {', '.join(known)}"
     raise AsrcError(diagnostic("E0702", f"there is no accelerator `{name}`", help=help))
+
+
+def _begun(name: str, known: Iterable[str]) -> str:
+    """A help line with all names that begin so: a machine's family is asked for, not its size."""
+    found = [f"`{each}`" for each in known if name and each.startswith(name.lower())]
+    return f"did you mean {' or '.join(found)}?" if found else ""
 
 
 def chosen(names: Iterable[str], small: bool = False) -> list[Machine]:
@@ -322,7 +353,14 @@ def _read(row: Mapping[str, str], said: str, seconds: float) -> Estimate:
         seconds,
         flash=_memory(row, "on_chip_flash") + _memory(row, "off_chip_flash"),
         dram=_memory(row, "dram"),
+        lacking=_on_cpu(said),
     )
+
+
+def _on_cpu(said: str) -> dict[str, int]:
+    """How many operators of each kind Vela has warned of; a warning is no figure, so none need be
+    there."""
+    return dict(Counter(re.findall(r"^Warning: .*?(\w+) '.*Placing on CPU", said, re.MULTILINE)))
 
 
 def _memory(row: Mapping[str, str], kind: str) -> int:

@@ -82,6 +82,29 @@ def test_a_broken_contract(run: Run, model: Path, monkeypatch: pytest.MonkeyPatc
     assert "at frame 3" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("passes", "mistake"),
+    [
+        ("dce()", True),
+        ("quantize()", False),
+        ("quantize(joint)", False),
+        ("quantize(activations=false)", True),
+        ("substitute(), quantize()", True),
+    ],
+)
+def test_what_helps_against_rounding(
+    run: Run, model: Path, monkeypatch: pytest.MonkeyPatch, passes: str, mistake: bool
+) -> None:
+    """Float sums that are rounded to codes may differ, and nobody need report it."""
+    found = Finding("padding", 0.5, 1e-4, "`encoder` differs")
+    monkeypatch.setattr(contract, "run_contract", lambda trial, exact=True: [found])
+    done = run("verify", "tiny.asr", "--passes", passes)
+    assert done.exit_code == 1
+    said = " ".join(done.stderr.split())
+    assert ("this is a mistake in asrc" in said) is mistake
+    assert ("run `substitute()` first" in said) is not mistake
+
+
 def test_without_pytorch(run: Run, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     done = run("verify", "tiny.asr")

@@ -65,6 +65,8 @@ def test_what_the_machine_has_not_runs_elsewhere() -> None:
     without = described(operators={"int8": frozenset({"conv", "reshape"})})
     found = estimated(dense(), without)
     assert (found.operators, found.elsewhere) == (2, 1)
+    assert found.lacking == {"tanh on int8": 1}
+    assert estimated(dense(), ON).lacking == {}
 
 
 def test_too_little_memory() -> None:
@@ -102,11 +104,20 @@ def test_a_description_of_the_users(tmp_path: Path) -> None:
         ("500e6", "'5'", "`clock` is '5'"),
         ("500e6", "true", "`clock` is True"),
         ("500e6", "0", "rates are above zero"),
+        ("500e6", "1e-300", "`clock` is 1e-300, which no .*cycles a second, from 1e3 to 1e12"),
+        ("500e6", "1e20", r"`clock` is 1e\+20, which no machine has"),
+        ("500e6", "-1", "`clock` is -1, rates are above zero .*cycles a second, from 1e3 to 1e12"),
+        ("500e6", "nan", "it must be a finite number .*cycles a second, from 1e3 to 1e12"),
+        ("products = 256", "products = 1e-9", "`products` is 1e-09, which .* a cycle, from 1e-3"),
+        ("elements = 16", "elements = 0", "`elements` is 0, rates are above zero"),
+        ("weights = 1.0", "weights = -inf", "`weights` is -inf, it must be .* bytes a cycle"),
+        ("setup = 200", "setup = -1", "`setup` is -1, which no machine has .*cycles, from 0 to"),
         ("setup = 200", "set_up = 200", r"\[rates\] has no `set_up`.*did you mean `setup`"),
         ("setup = 200", "", r"\[rates\] needs `setup`"),
         ("sram =", "flash = 1\nsram =", r"\[memory\] has no `flash`"),
         ("524_288", "0", "`sram` is 0"),
         ("524_288", "1.5", "`sram` is 1.5"),
+        ("524_288", "1" + 300 * "0", "`sram` is 1000.* number of bytes, from 1 to"),
         ("[memory]", "[memroy]", r"has no `memroy`.*did you mean `memory`"),
     ],
 )
@@ -119,6 +130,15 @@ def test_mistakes_in_a_description(tmp_path: Path, before: str, after: str, says
         machine(str(mine))
     (found,) = error.value.diagnostics
     assert re.search(says, " ".join((found.message, *found.help)))
+
+
+def test_an_operator_may_begin_at_once(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "backends/nna/machines/generic-8bit.toml").read_text()
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        text.replace("setup = 200", "setup = 0").replace("products = 256", "products = 0.25")
+    )
+    assert estimated(dense(), machine(str(mine))).seconds > 0
 
 
 @pytest.mark.parametrize(
