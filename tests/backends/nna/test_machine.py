@@ -36,6 +36,20 @@ def test_an_unknown_machine() -> None:
     assert "ethos-u55-256" in error.value.diagnostics[0].help[0]
 
 
+@pytest.mark.parametrize("name", ["ethos-u55", "ethos-u55-", "Ethos-U55"])
+def test_a_name_that_is_not_whole(name: str) -> None:
+    """All that begin so: what is nearest in spelling may be another family."""
+    with pytest.raises(AsrcError, match="E0702") as error:
+        machine(name)
+    assert error.value.diagnostics[0].help == ("did you mean `ethos-u55-128` or `ethos-u55-256`?",)
+
+
+def test_no_name_at_all() -> None:
+    with pytest.raises(AsrcError, match="E0702") as error:
+        machine("")
+    assert error.value.diagnostics[0].help[0].startswith("known are ethos-u55-128, ")
+
+
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("on", ["ethos-u55-256", "ethos-u85-512"])
 def test_everything_is_on_the_accelerator(encoder: str, on: str) -> None:
@@ -183,6 +197,18 @@ def test_what_vela_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert made == b"made"
     assert (found.seconds, found.sram, found.flash, found.dram) == (0.5, 1536, 7680, 2560)
     assert (found.stream, found.weights, found.operators, found.elsewhere) == (100, 200, 3, 2)
+
+
+def test_what_vela_leaves_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kinds are those of its warnings, as it words them."""
+    warned = (
+        "Warning: EXP 'a' is not supported on the NPU. Placing on CPU instead\n - Why\n"
+        "Warning: Unsupported TensorFlow Lite semantics for EXP 'b/c'. Placing on CPU instead\n"
+    )
+    text = SAYS.format(summary=f"{CSV}\n0.5,1.5,2.5,3.5,4,100,200\n", said=warned + BOTH)
+    pretend(tmp_path, monkeypatch, text)
+    _, found = vela(b"a program", machine("ethos-u55-256"))
+    assert (found.elsewhere, found.lacking) == (2, {"EXP": 2})
 
 
 @pytest.mark.parametrize(
