@@ -49,7 +49,7 @@ def unpack(data: bytes, name: str) -> dict[str, bytes]:
     Raises AsrcError E1201 where a byte is not what was written, or it is no artefact at all, E1202
     where it is of another version.
     """
-    if not data.endswith(_MARK) or len(data) < _TRAILER:
+    if not is_marked(data) or len(data) < _TRAILER:
         raise _damaged(name, "it does not end as an artefact of asrc does")
     signed, digest = data[: -_DIGEST - len(_MARK)], data[-_DIGEST - len(_MARK) : -len(_MARK)]
     if hashlib.sha256(signed).digest() != digest:
@@ -65,6 +65,11 @@ def unpack(data: bytes, name: str) -> dict[str, bytes]:
             return {part: archive.read(part) for part in archive.namelist()}
     except (zipfile.BadZipFile, ValueError, KeyError, OSError, NotImplementedError) as error:
         raise _damaged(name, str(error)) from None
+
+
+def is_marked(data: bytes) -> bool:
+    """Whether bytes end as an artefact does, whatever is in them."""
+    return data.endswith(_MARK)
 
 
 def kind_of(parts: Mapping[str, bytes]) -> str:

@@ -9,6 +9,8 @@ from ..compiler.source import Source
 
 MAX_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_ARCHIVE = b"PK\x03\x04"
+"""How a compiled model begins; its mark is at its end, beyond what is read of a large one."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -33,6 +35,8 @@ def source_from_bytes(name: str, data: bytes) -> Source:
 
     Raises `AsrcError`: E0003 too large, E0002 not UTF-8 text.
     """
+    if data.startswith(_ARCHIVE) and _is_compiled(name, data):
+        raise AsrcError(_compiled(name))
     if len(data) > MAX_BYTES:
         raise AsrcError(diagnostic("E0003", f"`{name}` is larger than 1 MiB"))
     if data.startswith(_UTF16):
@@ -46,6 +50,21 @@ def source_from_bytes(name: str, data: bytes) -> Source:
     if "\0" in text:
         raise AsrcError(_not_text(name, data, data.index(0), "holds a NUL byte"))
     return Source(name, text)
+
+
+def _is_compiled(name: str, data: bytes) -> bool:
+    from ..compiler.artefact import is_marked
+
+    return name.endswith(".asrc") or is_marked(data)
+
+
+def _compiled(name: str) -> Diagnostic:
+    message = f"`{name}` is a compiled artefact, not the text of a model"
+    help = (
+        "`asrc size`, `asrc run`, `asrc diff` and `asrc verify` look into it,"
+        " `asrc transcribe`, `asrc eval` and `asrc bench` run it"
+    )
+    return diagnostic("E0002", message, help=help)
 
 
 def _not_text(name: str, data: bytes, offset: int, problem: str) -> Diagnostic:

@@ -32,7 +32,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load
 
 from ..backends.nna.calibrate import calibrated, missing
 from ..backends.nna.estimate import estimated
@@ -46,7 +45,7 @@ from ..backends.nna.transducer import Ends, Programs, compile_transducer, front_
 from ..backends.torch.lowered import Lowered
 from ..backends.torch.weights import load_weights
 from ..compiler.artefact import read_artefact
-from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
+from ..compiler.diagnostics import Diagnostic
 from ..compiler.facts import Facts
 from ..compiler.facts.numbers import is_range
 from ..compiler.graph import Attr, Graph, Node
@@ -60,7 +59,18 @@ from ..passes.dce import Dce
 from ..passes.fold_norm import FoldNorm
 from ..passes.quantize import Quantize
 from ..passes.substitute import Substitute
+from .contents import (
+    KIND,
+    arrays_of,
+    checked,
+    damaged,
+    estimates_of,
+    part_of,
+    reading,
+)
+from .contents import NAMES as NAMES
 from .decode import Clock
+from .fitting import Parts, strays
 from .integer import IntegerSteps, IntegerTransducer, Pace
 from .places import PLACES, at
 from .recogniser import Recogniser
@@ -68,8 +78,6 @@ from .running import Running
 from .transducer import clock_of, no_transducer
 from .vocabulary import Vocabulary, parse_vocabulary
 
-KIND = "transducer of integer programs"
-NAMES = ("encoder", "predictor", "joint")
 Warn = Callable[[Diagnostic], None]
 
 
@@ -364,25 +372,40 @@ def _period(facts: Facts, path: str) -> Fraction:
 def read_compiled(path: Path, parts: Mapping[str, bytes] | None = None) -> Compiled:
     """An artefact, or its `parts` where they have been read.
 
-    Raises AsrcError E0008 where it cannot be read, E1201 where a byte is wrong or a part is
-    missing, E1202 where it is of another version."""
+    Raises AsrcError E0008 where it cannot be read, E1201 where a byte is wrong, or a part is
+    missing, of another kind or of another model, E1202 where it is of another version."""
     parts = read_artefact(path) if parts is None else parts
-    try:
-        manifest = json.loads(parts["manifest.json"])
-        if manifest["kind"] != KIND:
-            raise KeyError(f"it holds a {manifest['kind']}")
-        front = Lowered(Facts(parse_graph(parts["front.asrir"].decode(), "front.asrir")))
-        weights = {n: torch.from_numpy(x) for n, x in load(parts["front.safetensors"]).items()}
-        table = load(parts["table.safetensors"])["rows"]
-        vocabulary = parse_vocabulary(parts["vocabulary"], "vocabulary")
-        estimates = _estimates(json.loads(parts.get("estimates.json", b"{}")))
-    except (KeyError, TypeError, ValueError) as error:
-        message = f"`{path}` holds no compiled recogniser: {error}"
-        raise AsrcError(diagnostic("E1201", message, help="compile it again")) from None
-    load_weights(front, weights, "front.safetensors")
+    manifest = checked(path, parts)
+    front = _front(path, parts)
     programs = {name: restored(parts, name) for name in NAMES}
-    return Compiled(manifest, vocabulary, front.eval(), programs, table, estimates)
+    table = arrays_of(path, parts, "table.safetensors").get("rows")
+    if table is None:
+        raise damaged(path, "`table.safetensors` has no `rows`")
+    with reading(path, "vocabulary"):
+        vocabulary = parse_vocabulary(parts["vocabulary"], "vocabulary")
+    for problem in strays(Parts(manifest, front, programs, table, vocabulary.size)):
+        raise damaged(path, problem)
+    return Compiled(manifest, vocabulary, front, programs, table, _estimates(path, parts))
 
 
-def _estimates(found: Mapping[str, Any]) -> dict[str, dict[str, Estimate]]:
-    return {on: {n: Estimate(**plain) for n, plain in of.items()} for on, of in found.items()}
+def graph_of(path: Path, parts: Mapping[str, bytes], name: str = "model.asrir") -> Graph:
+    """A graph of an artefact. Raises AsrcError E1201 where it is none."""
+    with reading(path, name):
+        return parse_graph(part_of(path, parts, name).decode(), name)
+
+
+def _front(path: Path, parts: Mapping[str, bytes]) -> Lowered:
+    """What the host makes of audio, with its weights."""
+    graph = graph_of(path, parts, "front.asrir")
+    arrays = arrays_of(path, parts, "front.safetensors")
+    with reading(path, "front.safetensors"):
+        front = Lowered(Facts(graph))
+        weights = {name: torch.from_numpy(x) for name, x in arrays.items()}
+        load_weights(front, weights, "front.safetensors")
+    return front.eval()
+
+
+def _estimates(path: Path, parts: Mapping[str, bytes]) -> dict[str, dict[str, Estimate]]:
+    found = estimates_of(path, parts)
+    with reading(path, "estimates.json"):
+        return {on: {n: Estimate(**plain) for n, plain in of.items()} for on, of in found.items()}

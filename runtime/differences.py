@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load
 
 from ..backends.nna.lowering import Timeline, at_once, scheduled
 from ..backends.nna.program import Array, quantised, real
@@ -22,9 +21,9 @@ from ..backends.torch.streams import Block
 from ..compiler.artefact import read_artefact
 from ..compiler.facts import Facts
 from ..compiler.graph import Graph
-from ..compiler.irread import parse_graph
 from .beside import Beside, First, Saturated
-from .compiled import NAMES, Compiled, read_compiled, with_numbers
+from .compiled import Compiled, graph_of, read_compiled, with_numbers
+from .contents import NAMES, arrays_of
 from .decode import GreedyDecoder, Token
 from .integer import IntegerSteps
 from .opened import Opened, Values, bounds, folded, rectified
@@ -126,12 +125,12 @@ def differences(
     `recogniser` is what was compiled, to compare with it in training; `floats` the float model,
     which may be the same. Raises what `read_compiled` and `with_numbers` raise.
     """
-    parts, compiled = read_artefact(path), read_compiled(path)
-    graph = parse_graph(parts["model.asrir"].decode(), "model.asrir")
+    parts = read_artefact(path)
+    compiled, graph = read_compiled(path, parts), graph_of(path, parts)
+    numbers = arrays_of(path, parts, "numbers.safetensors")
     if recogniser is None:
         heard = _run(compiled, parts, graph, samples, None)
         return Difference(_plain(heard), heard.labels, {})
-    numbers = load(parts["numbers.safetensors"])
     trained = Opened(with_numbers(recogniser, int(compiled.manifest["bits"]), numbers, graph))
     values = trained.heard(samples)
     heard = _run(compiled, parts, graph, samples, values[compiled.manifest["features"]])

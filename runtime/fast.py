@@ -26,14 +26,19 @@ from ..backends.torch.lowered import Lowered
 from ..backends.torch.session import Session
 from ..backends.torch.weights import load_weights
 from ..compiler.artefact import ON_KERNELS, read_artefact
-from ..compiler.diagnostics import AsrcError, diagnostic
 from ..compiler.facts import Facts
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
+from ..compiler.schema import ANY, BITS, TEXT, Kind, maybe, table
 from ..passes.quantize import Quantize
+from .contents import manifest_of, part_of, reading
 from .places import kernel_device, no_triton
 from .recogniser import Recogniser
+from .transducer import find_roles
 from .vocabulary import parse_vocabulary
+
+MANIFEST: Mapping[str, Kind] = {"card": table(ANY)}
+MORE: Mapping[str, Kind] = {"bits": maybe(BITS), "kernels": table(table(TEXT))}
 
 
 def compiled_fast(recogniser: Recogniser, bits: int | None = None) -> dict[str, bytes]:
@@ -84,18 +89,16 @@ def read_fast(path: Path, parts: Mapping[str, bytes] | None = None) -> Recognise
     Raises AsrcError E0008 where it cannot be read, E1201 and E1202 for its contents, E1206
     where triton is missing or there is nothing to run it on."""
     parts = read_artefact(path) if parts is None else parts
-    try:
-        manifest = json.loads(parts["manifest.json"])
-        if manifest["kind"] != ON_KERNELS:
-            raise KeyError(f"it holds a {manifest['kind']}")
-        graph = parse_graph(parts["model.asrir"].decode(), "model.asrir")
-        weights, card = load(parts["weights.safetensors"]), manifest["card"]
-        vocabulary = parse_vocabulary(parts["vocabulary"], "vocabulary")
-    except (KeyError, TypeError, ValueError) as error:
-        message = f"`{path}` holds no recogniser on kernels: {error}"
-        raise AsrcError(diagnostic("E1201", message, help="compile it again")) from None
-    lowered = Lowered(Facts(graph)).eval()
-    load_weights(lowered, weights, "weights.safetensors")
+    card = manifest_of(path, parts, ON_KERNELS, MANIFEST, MORE)["card"]
+    with reading(path, "model.asrir"):
+        text = part_of(path, parts, "model.asrir").decode()
+        lowered = Lowered(Facts(parse_graph(text, "model.asrir"))).eval()
+        find_roles(lowered)
+    with reading(path, "weights.safetensors"):
+        weights = load(part_of(path, parts, "weights.safetensors"))
+        load_weights(lowered, weights, "weights.safetensors")
+    with reading(path, "vocabulary"):
+        vocabulary = parse_vocabulary(part_of(path, parts, "vocabulary"), "vocabulary")
     return FastRecogniser(_on_kernels(lowered.to(kernel_device())), vocabulary, card)
 
 

@@ -3,18 +3,16 @@ that a file is for."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
-from safetensors.numpy import load
-
 from ..backends.nna.golden import Mismatch, mismatches
+from ..backends.nna.program import Array
 from ..backends.nna.saved import restored
 from ..compiler.artefact import read_artefact
-from ..compiler.diagnostics import AsrcError, diagnostic
-from .compiled import NAMES
+from .contents import NAMES, checked, vectors_of
 from .places import at
 
 
@@ -37,17 +35,16 @@ def verified(path: Path) -> Iterator[Verdict]:
     """
     parts = read_artefact(path)
     runtimes = {"asrc": "asrc", "litert": "LiteRT"}
-    if json.loads(parts["manifest.json"]).get("on") == "triton":
+    if checked(path, parts).get("on") == "triton":
         runtimes["triton"] = "Triton"
-    for name in NAMES:
-        program = restored(parts, name).program
-        try:
-            golden = load(parts[f"{name}.golden.safetensors"])
-            file = parts[f"{name}.tflite"]
-        except (KeyError, ValueError) as error:
-            message = f"`{path}` has no golden vectors of `{name}`: {error}"
-            raise AsrcError(diagnostic("E1201", message, help="compile it again")) from None
-        codes = sum(x.size for key, x in golden.items() if "/in/" not in key)
-        for place, runtime in runtimes.items():
-            run = at(place, program, file)
-            yield Verdict(name, runtime, codes, next(mismatches(program, run, golden), None))
+    programs = {name: restored(parts, name).program for name in NAMES}
+    vectors = {name: vectors_of(path, parts, program) for name, program in programs.items()}
+    for name, place in product(NAMES, runtimes):
+        program, golden = programs[name], vectors[name]
+        run = at(place, program, parts[f"{name}.tflite"])
+        first = next(mismatches(program, run, golden), None)
+        yield Verdict(name, runtimes[place], _compared(golden), first)
+
+
+def _compared(golden: Mapping[str, Array]) -> int:
+    return sum(x.size for key, x in golden.items() if "/in/" not in key)

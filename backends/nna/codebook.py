@@ -13,13 +13,17 @@ from math import ceil, gcd
 
 import numpy as np
 
-from .cells import GRID, edges, middles, nearest, on_grid
+from .cells import GRID, middles, nearest, on_grid
 from .coding import LEAST, SPARSE, held_to
+from .histogram import histogram
 from .program import Array
 
 _ROUNDS = 1000
 _TURNS = 4
 """How often rows choose their scales anew for the codebook, and the codebook its values."""
+
+_NOTHING = 1e-9
+"""Of so few values or fewer a cell is empty; parts of a bin are parts of a value."""
 
 _SAMPLE = 1 << 19
 """Of so many weights and fewer, all decide the codebook; of more, a part of each row does."""
@@ -69,16 +73,17 @@ def _with_codebook(rows: Array, count: int, coded: float | None) -> tuple[Array,
     some, scales = _sample(rows), _largest(rows) / GRID
     sparse = coded is not None and coded <= SPARSE
     before = None if sparse else coded
+    start: Array | None = None
     for _ in range(_TURNS):
         values = some / scales[:, None]
-        book = _values(values.ravel(), count, before)
+        start, book = _values(values.ravel(), count, before, start)
         scales = _scales(some, nearest(book, values), scales)
     if some is not rows:
         scales = _scales(rows, nearest(book, rows / scales[:, None]), scales)
     if sparse:
         scales = 2 * scales
     if coded is not None:
-        book = _values((some / scales[:, None]).ravel(), count, coded)
+        _, book = _values((some / scales[:, None]).ravel(), count, coded)
     return scales, book
 
 
@@ -97,31 +102,25 @@ def _scales(rows: Array, codes: Array, scales: Array) -> Array:
     return np.where((power > 0) & (best > 0), best, scales)
 
 
-def _values(values: Array, count: int, coded: float | None) -> Array:
-    book = lloyd_max(values, count)
-    return on_grid(book) if coded is None else held_to(values, book, coded)
+def _values(
+    values: Array, count: int, coded: float | None, start: Array | None = None
+) -> tuple[Array, Array]:
+    """Centroids, and what is made of them on the grid."""
+    book = lloyd_max(values, count, start)
+    return book, on_grid(book) if coded is None else held_to(values, book, coded)
 
 
-def lloyd_max(values: Array, count: int) -> Array:
+def lloyd_max(values: Array, count: int, start: Array | None = None) -> Array:
     """Centroids of at most `count` cells with the smallest squared error, by alternation from
-    quantiles; a cell that is empty keeps its centroid."""
-    ordered = np.sort(values)
-    sums = np.zeros(len(ordered) + 1)
-    np.cumsum(ordered, out=sums[1:])
-    book = np.unique(_quantiles(ordered, (np.arange(count) + 0.5) / count))
+    other centroids or quantiles; a cell that is empty keeps its centroid."""
+    held = histogram(values)
+    if start is None:
+        start = held.quantiles((np.arange(count) + 0.5) / count)
+    book = np.unique(start)
     for _ in range(_ROUNDS):
-        cells = edges(ordered, middles(book))
-        sizes, until = cells[1:] - cells[:-1], sums[cells]
-        moved = np.where(sizes > 0, (until[1:] - until[:-1]) / np.maximum(sizes, 1), book)
-        if np.abs(moved - book).max() <= 1e-6:
+        counts, sums = held.cells(middles(book))
+        moved = np.where(counts > _NOTHING, sums / np.maximum(counts, _NOTHING), book)
+        if np.abs(moved - book).max() <= 1e-4:
             break
         book = moved
     return book
-
-
-def _quantiles(ordered: Array, shares: Array) -> Array:
-    """Between the two values nearest to each share, as `np.quantile`, which would sort again."""
-    places = shares * (len(ordered) - 1)
-    below = places.astype(np.intp)
-    first, then = ordered[below], ordered[np.minimum(below + 1, len(ordered) - 1)]
-    return first + (then - first) * (places - below)

@@ -74,6 +74,25 @@ def golden_inputs(golden: Mapping[str, Array]) -> dict[str, Array]:
     return {n: np.stack([golden[f"{step}/in/{n}"] for step in range(steps)]) for n in names}
 
 
+def strays(program: Program, golden: Mapping[str, Array]) -> Iterator[str]:
+    """What is missing of a program's vectors or of another type, in words."""
+    ins = [name for name in program.inputs if name not in program.states]
+    texts = {key.partition("/")[0] for key in golden} - {"last"}
+    steps = sorted(int(text) for text in texts if text.isdecimal())
+    if len(steps) != len(texts) or not steps or steps != list(range(len(steps))):
+        yield f"its steps are {', '.join(sorted(texts)) or 'none'}"
+        return
+    wanted = {f"{step}/in/{name}": name for step in steps for name in ins}
+    wanted |= {f"{step}/out/{name}": name for step in steps for name in program.outputs}
+    wanted |= {f"last/{op.output}": op.output for op in program.ops}
+    for key, name in wanted.items():
+        tensor, codes = program.tensors[name], golden.get(key)
+        if codes is None:
+            yield f"`{key}` is missing"
+        elif (codes.shape, str(codes.dtype)) != (tensor.shape, tensor.dtype):
+            yield f"`{key}` is {codes.dtype} {[*codes.shape]}, not {tensor.dtype} {[*tensor.shape]}"
+
+
 def mismatches(program: Program, run: Steps, golden: Mapping[str, Array]) -> Iterator[Mismatch]:
     """Of a run from the start; none if it gives the vectors. Raises KeyError where these are not
     the program's."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from ...compiler.diagnostics import AsrcError, diagnostic
 from .program import Array, Program
 from .tflite import tflite
 
@@ -16,21 +17,23 @@ class LiteRt:
 
     `file` is the program's, written anew if not given. `fast` takes LiteRT's optimised kernels and
     XNNPACK, which round otherwise here and there; of their steps, only outputs and states are kept.
+    Raises AsrcError E1201 for a file that LiteRT does not take, or that is another program's.
     """
 
     def __init__(self, program: Program, file: bytes | None = None, *, fast: bool = False) -> None:
         self.program = program
         self._file = tflite(program) if file is None else file
-        self._interpreter = Interpreter(
-            model_content=self._file,
-            experimental_op_resolver_type=(
-                OpResolverType.BUILTIN if fast else OpResolverType.BUILTIN_REF
-            ),
-            experimental_preserve_all_tensors=not fast,
-            num_threads=1,
-        )
-        self._interpreter.allocate_tensors()
-        self._places = {d["name"]: d["index"] for d in self._interpreter.get_tensor_details()}
+        try:
+            self._interpreter = _interpreter(self._file, fast)
+        except (RuntimeError, ValueError) as error:
+            raise _damaged(program, f"LiteRT does not take it: {error}") from None
+        details = self._interpreter.get_tensor_details()
+        self._places = {d["name"]: d["index"] for d in details}
+        types = {d["name"]: (d["dtype"], tuple(d["shape"])) for d in details}
+        for name in (*program.inputs, *program.outputs):
+            tensor = program.tensors[name]
+            if types.get(name) != (np.dtype(tensor.dtype), tensor.shape):
+                raise _damaged(program, f"it has no `{name}`, or another one")
         self.reset()
 
     def reset(self) -> None:
@@ -48,3 +51,20 @@ class LiteRt:
     def value(self, name: str) -> Array:
         """A tensor of the last step."""
         return np.array(self._interpreter.get_tensor(self._places[name]))
+
+
+def _interpreter(file: bytes, fast: bool) -> Interpreter:
+    resolver = OpResolverType.BUILTIN if fast else OpResolverType.BUILTIN_REF
+    found = Interpreter(
+        model_content=file,
+        experimental_op_resolver_type=resolver,
+        experimental_preserve_all_tensors=not fast,
+        num_threads=1,
+    )
+    found.allocate_tensors()
+    return found
+
+
+def _damaged(program: Program, problem: str) -> AsrcError:
+    message = f"`{program.name}.tflite` is not that of the program: {problem}"
+    return AsrcError(diagnostic("E1201", message, help="copy it or compile it again"))

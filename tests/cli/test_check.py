@@ -6,8 +6,11 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
+
+from asrc.compiler.artefact import write_artefact
 
 from .helpers import CONFORMER, RNNT, TINY, Program, Run
 
@@ -73,6 +76,18 @@ def test_stdin_that_is_no_model(run: Run, data: bytes, code: str) -> None:
     done = run("check", "-", stdin=data)
     assert done.exit_code == 1
     assert f"error[{code}]" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "inspect", "fmt"])
+def test_a_compiled_artefact_is_no_text(run: Run, tmp_path: Path, command: str) -> None:
+    """A large one, whose end is not read, and one of another name too."""
+    for name, size in (("a.asrc", 9), ("large.asrc", 3 << 20), ("model", 9)):
+        write_artefact(tmp_path / name, {"weights": Random(0).randbytes(size)})
+        done = run(command, str(tmp_path / name), "--plain")
+        assert done.exit_code == 1
+        assert f"error[E0002]: `{tmp_path / name}` is a compiled artefact" in done.stderr
+        for reader in ("size", "run", "diff", "verify", "transcribe", "eval"):
+            assert f"`asrc {reader}`" in done.stderr
 
 
 def test_use_is_read_beside_the_file(run: Run, tiny: Path) -> None:

@@ -13,6 +13,7 @@ import soundfile
 import torch
 from click.testing import CliRunner, Result
 from safetensors.numpy import load, save
+from safetensors.torch import save as save_torch
 
 from asrc.backends.nna.machine import machine
 from asrc.backends.nna.program import Array, Op, Program, Tensor
@@ -136,6 +137,26 @@ def test_an_artefact_tells_what_is_in_it(artefact: Path, tmp_path: Path) -> None
     assert "generic-8bit joint\tasrc\t" in shown
     assert f"sum: {whole:,} bytes" in shown
     assert "estimates" not in run("size", artefact, "--plain").output
+
+
+def test_flash_and_dram_of_a_machine(artefact: Path, tmp_path: Path) -> None:
+    """Whatever the artefact has; an older one has neither."""
+    parts = for_machines(read_artefact(artefact), [machine("generic-8bit")])
+    estimates = json.loads(parts["estimates.json"])
+    flash = estimates["generic-8bit"]["encoder"]["flash"]
+    old = dict(estimates["generic-8bit"]["joint"])
+    del old["flash"], old["dram"], old["lacking"]
+    estimates["generic-8bit"]["joint"] = old | {"elsewhere": 3}
+    parts["estimates.json"] = json.dumps(estimates).encode()
+    write_artefact(tmp_path / "a.asrc", parts)
+    lines = run("size", tmp_path / "a.asrc", "--plain").output.splitlines()
+    rows = {line.split("\t")[0]: line.split("\t") for line in lines}
+    head = rows["estimates"]
+    assert head[3:6] == ["KiB of SRAM", "of flash", "of DRAM"]
+    assert rows["generic-8bit encoder"][4:6] == [f"{flash / 1024:.1f}", "0.0"]
+    assert "generic-8bit joint\t3\tthe machine's description has none" in lines
+    shown = next(line for line in lines if line.startswith("generic-8bit joint\tasrc"))
+    assert shown.split("\t")[4:6] == ["-", "-"]
 
 
 def test_more_values_than_the_type_has(artefact: Path, tmp_path: Path) -> None:
@@ -321,6 +342,16 @@ def test_the_commands(artefact: Path, coarse: Path, model: Recogniser, tmp_path:
     assert done.exit_code == 3
 
 
+def test_ratios_need_what_was_compiled(artefact: Path, model: Recogniser, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(0.5, 3), model.rate)
+    for extra in (["--op"], ["--op", "--json"], ["--float", tmp_path / "run"]):
+        done = run("diff", artefact, tmp_path / "a.wav", *extra)
+        assert done.exit_code == 2
+        said = " ".join(done.output.split())
+        assert f"{extra[0]} is about the model in training" in said
+        assert "give --run and the folder that was compiled" in said
+
+
 def test_a_program_on_codes_from_a_file(artefact: Path, tmp_path: Path) -> None:
     """Golden inputs give golden outputs, here and on LiteRT; other inputs must fit."""
     golden = load(read_artefact(artefact)["encoder.golden.safetensors"])
@@ -358,3 +389,68 @@ def test_a_program_on_codes_from_a_file(artefact: Path, tmp_path: Path) -> None:
     done = run("run", artefact, "encode", "--out", tmp_path / "none", "--plain")
     assert "did you mean `encoder`" in done.output + done.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_inputs_are_told_as_they_are_and_as_they_must_be(artefact: Path, tmp_path: Path) -> None:
+    """Arrays without a step, of another shape or type, for different numbers of steps or none."""
+    program = restored(read_artefact(artefact), "encoder").program
+    fed = [program.tensors[name] for name in program.inputs if name not in program.states]
+    fits = {t.name: np.zeros((2, *t.shape), t.dtype) for t in fed}
+    first = fed[0]
+    must = f"it must be int8 [steps, {', '.join(map(str, first.shape))}]"
+    wrong: dict[str, Array] = {
+        "is int8 [], ": np.array(1, np.int8),
+        "is int8 [2], ": np.zeros(2, np.int8),
+        "is float32 [2, ": np.zeros((2, *first.shape), np.float32),
+        "is int8 [2, 1, ": np.zeros((2, *first.shape[:-1], 3), np.int8),
+    }
+    for said, codes in wrong.items():
+        told = refused_inputs(artefact, tmp_path, {**fits, first.name: codes})
+        assert f"`{first.name}` {said}" in told
+        assert must in told
+    scalars = dict.fromkeys(fits, np.array(1, np.int8))
+    assert refused_inputs(artefact, tmp_path, scalars).count("is int8 []") == len(fits)
+    more = {**fits, first.name: np.zeros((3, *first.shape), first.dtype)}
+    assert f"`{first.name}` for 3" in refused_inputs(artefact, tmp_path, more)
+    none = {name: codes[:0] for name, codes in fits.items()}
+    assert "no step" in refused_inputs(artefact, tmp_path, none)
+    assert f"`{first.name}` is missing" in refused_inputs(artefact, tmp_path, {})
+
+
+def refused_inputs(artefact: Path, folder: Path, given: dict[str, Array]) -> str:
+    (folder / "in").write_bytes(save(given))
+    paths = ("--inputs", folder / "in", "--out", folder / "none")
+    done = run("run", artefact, "encoder", *paths, "--plain")
+    assert done.exit_code == 1, done.exception
+    assert "error[E1205]" in done.stderr
+    assert not (folder / "none").exists()
+    return done.stderr
+
+
+def test_inputs_in_a_type_that_numpy_has_not(artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(save_torch({"x": torch.zeros(2, dtype=torch.bfloat16)}))
+    paths = ("--inputs", tmp_path / "in", "--out", tmp_path / "none")
+    done = run("run", artefact, "encoder", *paths, "--plain")
+    assert "error[E1205]" in done.stderr
+    assert "help:" in done.stderr
+
+
+def test_without_golden_vectors_inputs_are_asked_for(artefact: Path, tmp_path: Path) -> None:
+    """The program is there; with inputs it runs."""
+    parts = dict(read_artefact(artefact))
+    golden = load(parts.pop("encoder.golden.safetensors"))
+    path = tmp_path / "a.asrc"
+    write_artefact(path, parts)
+    done = run("run", path, "encoder", "--out", tmp_path / "out", "--plain")
+    assert done.exit_code == 1
+    assert "error[E1205]" in done.stderr
+    assert "no golden vectors of `encoder`" in done.stderr
+    program = restored(parts, "encoder").program
+    for name in (name for name in program.inputs if name not in program.states):
+        assert f"`{name}` int8 [steps, 1, " in done.stderr
+    assert "no program" not in done.stderr
+    inputs = {k.removeprefix("0/in/"): x[None] for k, x in golden.items() if k.startswith("0/in/")}
+    (tmp_path / "in").write_bytes(save(inputs))
+    done = run("run", path, "encoder", "--inputs", tmp_path / "in", "--out", tmp_path / "out")
+    assert "1 steps" in done.output
+    assert run("run", path, "joint", "--out", tmp_path / "out").exit_code == 0

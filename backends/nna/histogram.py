@@ -1,0 +1,54 @@
+"""Values counted in narrow bins: what cells of a quantiser need of them, without sorting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .program import Array
+
+_BINS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Bins of one width from `least` on. `running` [2, bins + 2] has the count and the sum of all
+    values below each bin, of all at the end twice. Within a bin values count as spread evenly,
+    around their own mean."""
+
+    least: float
+    width: float
+    running: Array
+
+    def cells(self, bounds: Array) -> Array:
+        """Counts and sums [2, bounds + 1] of the values between rising bounds, of those below and
+        above as well."""
+        places = (bounds - self.least) / self.width
+        np.minimum(np.maximum(places, 0, out=places), _BINS, out=places)
+        below = places.astype(np.intp)
+        until = np.empty((2, len(bounds) + 2))
+        until[:, 0], until[:, -1] = 0, self.running[:, -1]
+        first, then = self.running.take(below, 1), self.running.take(below + 1, 1)
+        until[:, 1:-1] = first + (places - below) * (then - first)
+        found: Array = until[:, 1:] - until[:, :-1]
+        return found
+
+    def quantiles(self, shares: Array) -> Array:
+        """Below each there is such a share of all values."""
+        counts, edges = self.running[0, :-1], self.least + self.width * np.arange(_BINS + 1)
+        found: Array = np.interp(shares * counts[-1], counts, edges)
+        return found
+
+
+def histogram(values: Array) -> Histogram:
+    """Of one value and more, finite."""
+    least, most = float(values.min()), float(values.max())
+    width = max((most - least) / _BINS, 1e-12)
+    places = ((values - least) / width).astype(np.intp)
+    np.minimum(places, _BINS - 1, out=places)
+    running = np.zeros((2, _BINS + 2))
+    np.cumsum(np.bincount(places, minlength=_BINS), out=running[0, 1:-1])
+    np.cumsum(np.bincount(places, values, _BINS), out=running[1, 1:-1])
+    running[:, -1] = running[:, -2]
+    return Histogram(least, width, running)
