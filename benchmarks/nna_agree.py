@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 from asrc.backends.nna.program import Array
@@ -40,12 +41,14 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 5, 4, 2, 1])
+    parser.add_argument("--coded", type=Fraction, help="bits of an index in the coded stream")
     parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--calibrate", type=int, default=16)
     given = parser.parse_args()
     use_threads(1)
     recogniser = read_recogniser(given.run)
     utterances = read_manifest(given.manifest)
+    heard = utterances[:: max(1, len(utterances) // given.calibrate)][: given.calibrate]
     ways = " ".join(f"{way}: codes |" for way in WAYS)
     print(f"| bits | utterances | frames | labels | {ways} differ | s |")
     print("|---:|---:|---:|---:|---:|---:|---|---:|")
@@ -53,7 +56,7 @@ def main() -> None:
         begin = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder, "model.asrc")
-            write_artefact(model, parts(recogniser, utterances, given.calibrate, bits))
+            write_artefact(model, parts(recogniser, heard, bits, given.coded))
             n, first = compared(model, recogniser, utterances, given.frames)
         counts = " | ".join(f"{n[key]:,}" for key in ("utterances", "frames", "labels", *WAYS))
         differ = ", ".join(first) or "none"
@@ -61,11 +64,10 @@ def main() -> None:
 
 
 def parts(
-    recogniser: Recogniser, utterances: list[Utterance], calibrate: int, bits: int
+    recogniser: Recogniser, utterances: list[Utterance], bits: int, coded: Fraction | None
 ) -> dict[str, bytes]:
-    chosen = utterances[:: max(1, len(utterances) // calibrate)][:calibrate]
-    heard = graph_inputs(recogniser.lowered, recogniser.vocabulary, spoken(chosen))
-    return compiled(recogniser, heard, bits)
+    heard = graph_inputs(recogniser.lowered, recogniser.vocabulary, spoken(utterances))
+    return compiled(recogniser, heard, bits, coded=coded)
 
 
 def spoken(utterances: list[Utterance]) -> Iterator[tuple[Array, str]]:
