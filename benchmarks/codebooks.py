@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from asrc.backends.nna.codebook import fitted, snapped
 from asrc.backends.nna.coding import code_counts, coded_bits
 from asrc.backends.nna.program import Array
+from asrc.runtime.recogniser import read_recogniser
 
-WIDTHS = ("5", "6c4.9", "5c4", "4", "5c3.9", "5c3", "3", "5c2.9", "2", "2c1.99")
+WIDTHS = "5 6c4.9 5c4 4 5c3.9 5c3 3 5c2.9 2 2c1.99 2c1.5 2c1.2 1 2c0.99 1c0.99".split()
 
 
 def main() -> None:
@@ -31,8 +31,9 @@ def main() -> None:
     parser.add_argument("--widths", nargs="+", default=WIDTHS)
     parser.add_argument("--least", type=int, default=20_000)
     given = parser.parse_args()
-    tensors = load_file(given.model / "weights.safetensors").values()
-    wide = [x.astype(np.float32) for x in tensors if x.ndim == 2 and x.size >= given.least]
+    tensors = read_recogniser(given.model).lowered.tensors().values()
+    weights = [x.detach().numpy() for x in tensors]
+    wide = [x for x in weights if x.ndim == 2 and x.size >= given.least]
     print(f"{len(wide)} matrices, {sum(x.size for x in wide):,} weights\n")
     print("| width | dB | bits a weight |\n|---|---:|---:|")
     for width in given.widths:

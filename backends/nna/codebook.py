@@ -22,6 +22,9 @@ _ROUNDS = 1000
 _TURNS = 4
 """How often rows choose their scales anew for the codebook, and the codebook its values."""
 
+_STILL = 1e-3
+"""Centroids that move less than this, in steps of the grid, have settled."""
+
 _NOTHING = 1e-9
 """Of so few values or fewer a cell is empty; parts of a bin are parts of a value."""
 
@@ -112,15 +115,15 @@ def _values(
 
 def lloyd_max(values: Array, count: int, start: Array | None = None) -> Array:
     """Centroids of at most `count` cells with the smallest squared error, by alternation from
-    other centroids or quantiles; a cell that is empty keeps its centroid."""
+    other centroids or the histogram's; a cell that is empty keeps its centroid."""
     held = histogram(values)
     if start is None:
-        start = held.quantiles((np.arange(count) + 0.5) / count)
+        start = held.centroids(count)
     book = np.unique(start)
     for _ in range(_ROUNDS):
         counts, sums = held.cells(middles(book))
         moved = np.where(counts > _NOTHING, sums / np.maximum(counts, _NOTHING), book)
-        if np.abs(moved - book).max() <= 1e-4:
+        if np.abs(moved - book).max() <= _STILL:
             break
         book = moved
     return book

@@ -8,7 +8,9 @@ import numpy as np
 
 from .program import Array
 
-_BINS = 1 << 16
+_BINS = 4 * 254 + 1
+"""A quarter step of the grid wide where values reach from its one end to the other. Weights that
+lie on a grid of their own are spread as others are only if bins are no narrower than that."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,20 @@ class Histogram:
         found: Array = until[:, 1:] - until[:, :-1]
         return found
 
-    def quantiles(self, shares: Array) -> Array:
-        """Below each there is such a share of all values."""
-        counts, edges = self.running[0, :-1], self.least + self.width * np.arange(_BINS + 1)
-        found: Array = np.interp(shares * counts[-1], counts, edges)
+    def centroids(self, count: int) -> Array:
+        """So many values to begin with, as many in a bin as the cube root of its density: nearly
+        those of the least squared error (Panter and Dite 1951)."""
+        dense = np.concatenate([[0.0], np.cumsum(np.cbrt(np.diff(self.running[0, :-1])))])
+        edges = self.least + self.width * np.arange(_BINS + 1)
+        found: Array = np.interp((np.arange(count) + 0.5) / count * dense[-1], dense, edges)
         return found
 
 
 def histogram(values: Array) -> Histogram:
     """Of one value and more, finite."""
     least, most = float(values.min()), float(values.max())
-    width = max((most - least) / _BINS, 1e-12)
+    width = max((most - least) / (_BINS - 1), 1e-12)
+    least -= width / 2
     places = ((values - least) / width).astype(np.intp)
     np.minimum(places, _BINS - 1, out=places)
     running = np.zeros((2, _BINS + 2))

@@ -35,6 +35,15 @@ def test_gaussian_weights_reach_the_lloyd_max_bound(bits: int, wanted: float) ->
     assert sqnr(weight, codes, scales) > wanted - 0.3  # what the grid of int8 costs
 
 
+@pytest.mark.parametrize("bits", [3, 4, 5, 6])
+def test_weights_that_were_stored_in_int8_have_as_good_codebooks(bits: int) -> None:
+    """All rows lie on one grid then, from which centroids found by alternation hardly move."""
+    weight = np.random.default_rng(1).standard_normal((64, 1024))
+    step = np.abs(weight).max(1, keepdims=True) / 127
+    stored = np.rint(weight / step) * step
+    assert sqnr(stored, *coded(stored, bits)) > sqnr(weight, *coded(weight, bits)) - 0.15
+
+
 @given(st.integers(1, 8), st.integers(0, 99))
 def test_few_values_in_one_codebook(bits: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
