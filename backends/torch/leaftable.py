@@ -34,7 +34,7 @@ from .leaves import (
     Shape,
 )
 from .match import LstmBody
-from .recurrent import Lstm
+from .recurrent import Lstm, Rows
 
 Make = Callable[[Node, tuple[Type, ...], Type], nn.Module]
 
@@ -130,14 +130,19 @@ class Leaves:
         self.ranges = Ranges(facts.graph, self.made)
 
     def of(self, node: Node) -> tuple[str, nn.Module]:
-        """The path that owns the parameters, and its module."""
+        """The path that owns the parameters, and its module.
+
+        The `dense` of an LSTM that is fused elsewhere is that module's rows: a step runs frame by
+        frame where some of its frames may be before the start.
+        """
         path = node.owner or node.path
         if path not in self.made:
             ins = tuple(self.types[p] for p in node.inputs)
             self.made[path] = self._made(
                 self.graph[path], MAKERS[node.op](node, ins, self.types[node.path])
             )
-        return path, self.made[path]
+        found = self.made[path]
+        return path, Rows(found) if isinstance(found, Lstm) else found
 
     def _made(self, node: Node, module: nn.Module) -> nn.Module:
         return carry(module, node, self.types[node.path])

@@ -98,6 +98,19 @@ class Lstm(Weighted):
         return x.new_zeros(len(x), 0, self.recurrent), h, c
 
 
+class Rows(nn.Module):
+    """The `dense` of a fused LSTM alone; the parameters stay the LSTM's."""
+
+    def __init__(self, lstm: Lstm) -> None:
+        super().__init__()
+        object.__setattr__(self, "lstm", lstm)  # no module of this one: it has no parameters
+
+    def forward(self, *rows: Tensor) -> Tensor:
+        lstm: Lstm = self.__dict__["lstm"]
+        row = rows[0] if len(rows) == 1 else torch.cat(rows, -1)
+        return functional.linear(row, lstm.kernel(), lstm.bias)
+
+
 def _lacks_half(x: Tensor) -> bool:
     """Whether autocast would ask for float16 on a processor, in which oneDNN has no LSTM."""
     kind = x.device.type

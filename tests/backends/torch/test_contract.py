@@ -82,6 +82,18 @@ def test_a_whole_model_keeps_it() -> None:
     assert broken(lowered(model(WINDOW))) == {}
 
 
+@pytest.mark.parametrize("ahead", ["x[t..t+1] |> depthwise", "x[t+1]", "x[t..t+3] |> dense(12)"])
+def test_an_lstm_that_begins_amid_a_step_keeps_it(ahead: str) -> None:
+    """Of the first step's frames some are before the start: it runs frame by frame."""
+    text = MEMORY.replace(
+        "out mel[t-PAST..t+NEXT] |> stride(4) |> dense(16)",
+        f"x = mel |> stride(4) |> upsample(2) |> dense(16)\n  out {ahead}",
+    )
+    subject = lowered(model(text))
+    assert subject.step("frames").scanned
+    assert broken(subject) == {}
+
+
 # --- the receptive field ----------------------------------------------------------------------
 
 
