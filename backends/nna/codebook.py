@@ -9,12 +9,13 @@ coded.
 
 from __future__ import annotations
 
+from functools import partial
 from math import ceil, gcd
 
 import numpy as np
 
 from .cells import GRID, middles, nearest, on_grid
-from .coding import LEAST, SPARSE, held_to
+from .coding import LEAST, SPARSE, code_counts, coded_bits, held_to
 from .histogram import histogram
 from .program import Array
 
@@ -38,7 +39,8 @@ def fitted(
     """Scales (float32) and the codes that there are (float32, rising), 2**bits.
 
     There is a scale for each row, or with `per` of "tensor" one. `coded`: the bits that an index
-    may take in the accelerator's stream, headers left out.
+    may take in the accelerator's stream, headers left out; a codebook of as many whole bits, where
+    that is better, or where nothing takes so few.
 
     8 bits are the plain grid from -127 to 127, without a codebook. Raises ValueError for other than
     1 to 8 bits, and for a limit that they do not have.
@@ -51,6 +53,9 @@ def fitted(
     if bits == 8:
         return (_largest(rows) / GRID).astype(np.float32), None
     scales, book = _with_codebook(rows, 1 << bits, coded)
+    if coded is not None:
+        plain = _with_codebook(rows, 1 << max(1, int(coded)), None)
+        scales, book = min((scales, book), plain, key=partial(_rank, rows, coded))
     full = np.concatenate([book, np.full((1 << bits) - len(book), book[-1])])
     return scales.astype(np.float32), full.astype(np.float32)
 
@@ -61,6 +66,15 @@ def snapped(weight: Array, scales: Array, book: Array | None) -> Array:
     values = weight.astype(np.float32) / wide
     codes = np.clip(np.rint(values), -GRID, GRID) if book is None else nearest(book, values)
     return codes.astype(np.int8)
+
+
+def _rank(rows: Array, limit: float, found: tuple[Array, Array]) -> tuple[float, float]:
+    """How far a codebook is beyond a limit, then its squared error: for few weights, values that
+    are chosen for their code may be the worse ones."""
+    scales, book = found
+    codes = nearest(book, rows / scales[:, None])
+    error = float(np.square(rows - codes * scales[:, None]).sum())
+    return max(0.0, coded_bits(*code_counts(codes)) - limit), error
 
 
 def _largest(rows: Array) -> Array:

@@ -32,6 +32,8 @@ SPARSE = 1.75
 _ROUNDS = 200
 _HALVINGS = 16
 _CEILING = 1e9
+_SAME = 1e-6
+"""Centroids that are no farther apart are one, in steps of the grid."""
 
 
 def coded_bits(counts: Array, zeros: float = 0) -> float:
@@ -138,6 +140,12 @@ def bits_of(ordered: Array, book: Array) -> float:
     return coded_bits(counts, float(counts[book == 0].sum()))
 
 
+def _apart(book: Array, sizes: Array) -> tuple[Array, Array]:
+    """Centroids that coincide as one; many weights may be the largest of their rows."""
+    first = np.concatenate([[True], np.diff(book) > _SAME])
+    return book[first], np.add.reduceat(sizes, np.flatnonzero(first))
+
+
 def _priced(ordered: Array, book: Array, price: float) -> Array:
     """Centroids of cells in which squared error and `price` times the bits of a cell's index, as
     ideal codes have them, are least; an empty cell is none."""
@@ -146,8 +154,8 @@ def _priced(ordered: Array, book: Array, price: float) -> Array:
     for _ in range(_ROUNDS):
         sizes = np.diff(cells)
         live = sizes > 0
-        book = np.diff(sums[cells])[live] / sizes[live]
-        bits = -np.log2(sizes[live] / len(ordered))
+        book, sizes = _apart(np.diff(sums[cells])[live] / sizes[live], sizes[live])
+        bits = -np.log2(sizes / len(ordered))
         bounds = middles(book) + price * np.diff(bits) / (2 * np.diff(book))
         moved = edges(ordered, np.maximum.accumulate(bounds))
         if np.array_equal(moved, cells):

@@ -117,6 +117,33 @@ def test_at_equal_bits_it_has_less_noise_than_lloyd_max(kind: str) -> None:
     assert sqnr(weight, found, scales2) > sqnr(weight, fixed, scales) + 0.7
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("shape", "kind"), [((16, 3), "row"), ((256, 3), "row"), ((11, 5), "tensor")]
+)
+@pytest.mark.parametrize("coded", [1.2, 2.0, 2.5, 3.0, 4.0])
+def test_few_weights_have_no_more_noise_than_lloyd_max(
+    shape: tuple[int, int], kind: str, coded: float
+) -> None:
+    """Many of them are the largest of their rows, and scales might run away."""
+    for seed in range(8):
+        weight = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+        plain = fitted(weight, int(coded), kind)
+        scales, book = fitted(weight, 5, kind, coded)
+        codes = snapped(weight, scales, book)
+        assert coded_bits(*code_counts(codes)) <= coded + 1e-3
+        noise = sqnr(weight, codes, np.broadcast_to(scales, len(weight)))
+        least = sqnr(weight, snapped(weight, *plain), np.broadcast_to(plain[0], len(weight)))
+        assert noise >= least - 1e-6
+
+
+def test_a_limit_that_cannot_be_met_costs_no_signal() -> None:
+    """Of plus and minus one a coded stream takes a bit each, and three values would as well."""
+    weight = np.random.default_rng(0).choice(np.float32([-1, 1]), (8, 64))
+    codes = snapped(weight, *fitted(weight, 1, coded=0.99))
+    assert set(np.unique(codes).tolist()) == {codes.min(), -codes.min()}
+
+
 def test_a_loose_limit_changes_nothing() -> None:
     weight = np.random.default_rng(5).standard_normal((32, 256)).astype(np.float32)
     for mine, other in zip(fitted(weight, 3), fitted(weight, 3, coded=3), strict=True):
