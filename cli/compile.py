@@ -211,9 +211,9 @@ def _check(
 
 def _trained_bits(recogniser: Recogniser) -> list[tuple[int, Fraction | None]]:
     """What a training gave to all weights, bits and those of the coded stream, without repeats;
-    nothing where some have yet to be quantised, such as norms that become filters only now."""
+    nothing where some have yet to be quantised."""
+    from ..compiler.facts.numbers import WEIGHTED
     from ..passes.fold_norm import FoldNorm
-    from ..passes.quantize import WEIGHTED
     from ..passes.substitute import Substitute
 
     graph = recogniser.facts.graph

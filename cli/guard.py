@@ -92,7 +92,12 @@ def _write_report(error: BaseException) -> str:
         *traceback.format_exception(error),
     ]
     with tempfile.NamedTemporaryFile(
-        "w", prefix="asrc-error-", suffix=".txt", delete=False, encoding="utf-8"
+        "w",
+        prefix="asrc-error-",
+        suffix=".txt",
+        delete=False,
+        encoding="utf-8",
+        errors="backslashreplace",
     ) as file:
         file.write("\n".join(lines))
     return file.name

@@ -47,7 +47,7 @@ class Search:
 
         weight = language.WEIGHT if self.weight is None else self.weight
         bonus = language.BONUS if self.bonus is None else self.bonus
-        sentences = language.read_sentences(self.sentences)
+        sentences = language.read_sentences(self.sentences, vocabulary)
         return language.closed_language(vocabulary, sentences, weight, bonus)
 
 

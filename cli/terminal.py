@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
+from ..compiler.files import printable
+
 if TYPE_CHECKING:
     from ..compiler.diagnostics import Diagnostic
 
@@ -126,17 +128,17 @@ def plain_warnings(before: Callable[[], None] = lambda: None) -> Iterator[None]:
 
 
 def show_json(data: object) -> None:
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    click.echo(printable(json.dumps(data, indent=2, ensure_ascii=False)))
 
 
 def show_json_line(data: object) -> None:
     """One of many, as it comes."""
-    click.echo(json.dumps(data, ensure_ascii=False))
+    click.echo(printable(json.dumps(data, ensure_ascii=False)))
 
 
 def show_text(text: str) -> None:
     """Text on stdout; what is printed with `paint` keeps its colours where they are wanted."""
-    click.echo(text, color=look().colored(sys.stdout))
+    click.echo(printable(text), color=look().colored(sys.stdout))
 
 
 def show_table(

@@ -12,6 +12,11 @@ from tempfile import TemporaryFile
 from .diagnostics import AsrcError, diagnostic
 
 
+def printable(text: str) -> str:
+    """With escapes for the bytes of a file's name that are not UTF-8: nothing else can print it."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def read_bytes(path: Path) -> bytes:
     """The content of a file. Raises AsrcError E0008."""
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .diagnostics import AsrcError, Diagnostic, diagnostic
 from .facts import Facts
 from .facts.numbers import VIEWS
+from .folding import chain_before, is_quantised
 from .graph import Graph, Node
 from .types import Stream
 
@@ -78,8 +79,9 @@ def place(facts: Facts, chosen: Collection[str] | None = None) -> Placement:
     host = {node.path: HOST[node.op] for node in graph if node.op in HOST}
     known = SUBSTITUTES.keys() | VIEWS | HOST.keys()
     asked = [node for node in graph if chosen is None or node.path in chosen]
-    problems = [_nowhere(node) for node in asked if node.op not in known]
+    problems = [_nowhere(graph, node) for node in asked if node.op not in known]
     problems += [_unfit(node, why) for node in asked if (why := _reason(facts, node))]
+    problems += [_single(n) for n in asked if n.op == "layernorm" and facts.types[n.path].size == 1]
     if problems:
         raise AsrcError(*problems)
     return Placement(graph, host)
@@ -142,7 +144,27 @@ def _unfit(node: Node, why: str) -> Diagnostic:
     return diagnostic("E0701", message, node.span)
 
 
-def _nowhere(node: Node) -> Diagnostic:
-    message = f"`{node.path}`: the accelerator has no `{node.op}`, and the host does not run it"
-    help = "`fold_norm(batchnorm)` before folds it" if node.op == "batchnorm" else ""
+def _single(node: Node) -> Diagnostic:
+    """A norm whose variance is zero in every frame has no range to compute in."""
+    message = f"`{node.path}` norms a single feature: it is always its bias, whatever comes in"
+    help = "leave the norm out, or norm before the features become one"
     return diagnostic("E0701", message, node.span, help=help)
+
+
+def _nowhere(graph: Graph, node: Node) -> Diagnostic:
+    message = f"`{node.path}`: the accelerator has no `{node.op}`, and the host does not run it"
+    help = _unfolded(graph, node.path) if node.op == "batchnorm" else ""
+    return diagnostic("E0701", message, node.span, help=help)
+
+
+def _unfolded(graph: Graph, path: str) -> str:
+    """What would fold a batchnorm into a map."""
+    chain = chain_before(graph, path)
+    if chain is None:
+        return (
+            "put it right behind a `dense`, `convf` or `depthwise`, strides allowed, that nothing"
+            " else reads: `fold_norm(batchnorm)` folds it there"
+        )
+    if is_quantised(graph, chain[0]):
+        return f"`fold_norm(batchnorm)` folds it before `{chain[0]}` has bits from `quantize()`"
+    return "`fold_norm(batchnorm)` before folds it"

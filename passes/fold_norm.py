@@ -4,7 +4,8 @@
 
 Exact everywhere, edges included, or not done. Frames that a window finds absent read as zero
 after a cmvn; before it, they must read as the mean, which becomes the window's initial value. A
-cmvn does not fold into `convf`: its statistics differ from band to band, the weights do not.
+cmvn does not fold into `convf`: its statistics differ from band to band, the weights do not. Which
+map takes in a batchnorm: `compiler/folding.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, cast
 
 from ..compiler.facts import Facts
 from ..compiler.facts.gates import infer_gates
+from ..compiler.folding import chain_before, is_quantised, private, unshared
 from ..compiler.graph import Graph, Node
 from ..compiler.protocol import Weights
 from ..compiler.types import Type
@@ -26,8 +28,9 @@ _VIEWS = (*_SHIFTS, "stride", "upsample", "flatten")
 
 @dataclass(frozen=True)
 class FoldNorm:
-    """Folds a batchnorm into the dense, convf or depthwise before it, and a cmvn into the dense
-    or depthwise after it, also through windows, delays, strides and flatten."""
+    """Folds a batchnorm into the dense, convf or depthwise before it, also through strides and
+    upsampling, and a cmvn into the dense or depthwise after it, also through windows, delays,
+    strides and flatten."""
 
     name: ClassVar[str] = "fold_norm"
     keeps: ClassVar[frozenset[str]] = frozenset({"lookahead", "rate", "shapes", "numerics"})
@@ -42,16 +45,6 @@ class FoldNorm:
         return graph, new
 
 
-def _private(graph: Graph, path: str) -> bool:
-    """Whether a value is seen by one other value only, and shares no parameters."""
-    seen = {*graph.outputs.values(), *graph.losses.values()}
-    return len(graph.readers[path]) == 1 and path not in seen and _unshared(graph, path)
-
-
-def _unshared(graph: Graph, path: str) -> bool:
-    return graph[path].owner is None and all(node.owner != path for node in graph)
-
-
 def _with_bias(node: Node) -> Node:
     return node.with_attrs(bias=True)
 
@@ -60,16 +53,14 @@ def _with_bias(node: Node) -> Node:
 
 
 def _fold_batchnorm(graph: Graph, path: str, weights: dict[str, Any] | None) -> Graph:
-    norm = graph[path]
-    before = graph[norm.inputs[0]]
-    foldable = before.op in ("dense", "convf", "depthwise") and _private(graph, before.path)
-    foldable = foldable and "weights" not in before.attrs  # its scales are those of these weights
-    if not foldable or not _unshared(graph, path):
+    norm, chain = graph[path], chain_before(graph, path)
+    if chain is None or is_quantised(graph, chain[0]):
         return graph
+    before = graph[chain[0]]
     if weights is not None:
         _scale_outputs(before, norm, weights)
     nodes = (_with_bias(n) if n is before else n for n in graph if n is not norm)
-    return _unnamed(graph, before.path).rewrite(nodes, {path: before.path})
+    return _unnamed(graph, *chain).rewrite(nodes, {path: chain[-1]})
 
 
 def _scale_outputs(before: Node, norm: Node, weights: dict[str, Any]) -> None:
@@ -121,14 +112,14 @@ def _fold_cmvn(graph: Graph, path: str, weights: dict[str, Any] | None) -> Graph
 def _chain(graph: Graph, path: str) -> list[str] | None:
     """The views behind a cmvn and the dense or depthwise at their end, if that is all."""
     chain, here = [], path
-    while _private(graph, here):
+    while private(graph, here):
         (here,) = graph.readers[here]
         chain.append(here)
         node = graph[here]
         if node.op in ("dense", "depthwise"):
             whole = node.op == "depthwise" or node.attrs["groups"] == 1
-            whole = whole and "weights" not in node.attrs
-            return chain if whole and _unshared(graph, here) else None
+            whole = whole and not is_quantised(graph, here)
+            return chain if whole and unshared(graph, here) else None
         started = len(node.inputs) > 1 or _start(here) in graph.nodes
         if node.op not in _VIEWS or (node.op in _SHIFTS and started):
             return None

@@ -24,15 +24,12 @@ from fractions import Fraction
 from typing import ClassVar
 
 from ..compiler.diagnostics import AsrcError, diagnostic
-from ..compiler.facts.numbers import MOVED
+from ..compiler.facts.numbers import MOVED, WEIGHTED
 from ..compiler.graph import Attr, Graph, Node
 from ..compiler.placement import HOST, readers
 from ..compiler.protocol import Weights
 from ..compiler.select import select
 from ..compiler.spec import OptionError
-
-WEIGHTED = frozenset({"dense", "convf", "depthwise"})
-"""Operators whose weights get fewer bits."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Quantize:
         except AsrcError as error:
             raise OptionError("on", error) from None
         noted = self._numbers(graph, mine) if self.activations else {}
-        weighted = {path for path in mine if graph[path].op in WEIGHTED}
+        weighted = {path for path in mine if graph[path].op in {*WEIGHTED, "batchnorm"}}
         notes: dict[str, dict[str, Attr]] = {p: {"number": x} for p, x in noted.items()}
         for path in weighted:
             how = {"weights": self.weights, "coded": self.coded, "per": self.per}

@@ -4,10 +4,10 @@
 `substitute(encoder)`   a part alone: float operators elsewhere
 
 A batchnorm that no map before it has taken in (`fold_norm`) becomes a filter of one tap, with the
-statistics there are. Values are marked `on=nna`: every backend then computes them as the
-accelerator does, in integers. What stays on the host stays as it is, with the reason
-(`compiler/placement.py`); what neither side computes is refused. The operator set is ours;
-papers/nna-operators.md names none.
+statistics there are and with what `quantize` has noted on it. Values are marked `on=nna`: every
+backend then computes them as the accelerator does, in integers. What stays on the host stays as it
+is, with the reason (`compiler/placement.py`); what neither side computes is refused. The operator
+set is ours; papers/nna-operators.md names none.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, ClassVar, cast
 from ..compiler.diagnostics import AsrcError
 from ..compiler.facts import Facts
 from ..compiler.graph import Attr, Graph, Node
+from ..compiler.ops import ANNOTATIONS
 from ..compiler.placement import place
 from ..compiler.protocol import Weights
 from ..compiler.select import select
@@ -70,8 +71,9 @@ def _as_filter(graph: Graph, path: str, weights: dict[str, Any] | None) -> Graph
         scale = scale / np.sqrt(variance + float(cast(Fraction, norm.attrs["eps"])))
         weights[f"{path}.weight"] = scale[:, None].astype(dtype)
         weights[f"{path}.bias"] = (shift - scale * mean).astype(dtype)
-    frame = Node(f"{path}{FRAME}", "window", norm.inputs, _ONE_FRAME, norm.span)
-    made = replace(norm, op="depthwise", inputs=(frame.path,), attrs={"bias": True})
+    noted, of_frame = _notes(graph, norm)
+    frame = Node(f"{path}{FRAME}", "window", norm.inputs, {**_ONE_FRAME, **of_frame}, norm.span)
+    made = replace(norm, op="depthwise", inputs=(frame.path,), attrs={"bias": True, **noted})
     nodes = ([frame, made] if n is norm else [n] for n in graph)
     return graph.rewrite(n for several in nodes for n in several)
 
@@ -79,3 +81,13 @@ def _as_filter(graph: Graph, path: str, weights: dict[str, Any] | None) -> Graph
 _ONE_FRAME: Mapping[str, Attr] = {
     "past": 0, "future": 0, "by": 1, "in_chunk": False, "chunk": None,
 }  # fmt: skip
+
+
+def _notes(graph: Graph, norm: Node) -> tuple[dict[str, Attr], dict[str, Attr]]:
+    """What passes have noted on a norm, and what they would have on its window: the format of what
+    is read, if values have one."""
+    noted = {name: x for name, x in norm.attrs.items() if name in ANNOTATIONS}
+    if "number" not in noted:
+        return noted, {}
+    read = {"number": graph[norm.inputs[0]].attrs["number"]}
+    return noted, read | {name: noted[name] for name in ("scales",) if name in noted}

@@ -7,7 +7,9 @@ that neither hours of audio nor a header that lies about its length exhausts the
 from __future__ import annotations
 
 import math
+import os
 import stat
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler.files import printable
 from .resample import rebuffered, resampled
 from .riff import sample_bytes
 from .samples import Samples, check_rate, check_samples, library, unusable
@@ -127,7 +130,7 @@ def _warn_if_short(path: Path, file: Any, end: int) -> None:
 
 def _warn_of_cut(path: Path, claimed: float, held: float) -> None:
     lengths = f"its header says {claimed:.3f}s, and it holds {held:.3f}s"
-    warnings.warn(f"the audio `{path}` is cut off: {lengths}", stacklevel=3)
+    warnings.warn(f"the audio `{printable(str(path))}` is cut off: {lengths}", stacklevel=3)
 
 
 @contextmanager
@@ -136,7 +139,7 @@ def _opened(path: Path) -> Iterator[Any]:
     soundfile = library("soundfile", "soundfile")
     _check_file(path)
     try:
-        file = soundfile.SoundFile(str(path))
+        file = soundfile.SoundFile(_name(path))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from None
     with file:
@@ -146,6 +149,11 @@ def _opened(path: Path) -> Iterator[Any]:
         if not 0 < file.frames < _LONGEST:
             raise unusable(path, "its header gives no length", "convert it to wav or flac")
         yield file
+
+
+def _name(path: Path) -> str | bytes:
+    """As the system has it: elsewhere than on Windows a name is bytes, perhaps not UTF-8."""
+    return str(path) if sys.platform == "win32" else os.fsencode(path)
 
 
 def _check_file(path: Path) -> None:

@@ -20,12 +20,29 @@ BEAM = 16
 """Hypotheses; these three are the best of docs/results/commands.md, on its development set."""
 
 
-def read_sentences(path: Path) -> list[str]:
-    """The lines that are not empty. Raises AsrcError E0008, and E1004 where there is none."""
-    lines = read_bytes(path).decode("utf-8", "replace").splitlines()
-    if found := [" ".join(line.split()) for line in lines if line.strip()]:
-        return found
+def read_sentences(path: Path, vocabulary: Vocabulary | None = None) -> list[str]:
+    """The lines that are not empty.
+
+    Raises AsrcError E0008, and E1004 where there is none or a vocabulary cannot spell one.
+    """
+    lines = read_bytes(path).decode("utf-8-sig", "replace").splitlines()
+    found = {number: " ".join(line.split()) for number, line in enumerate(lines, start=1)}
+    for number, line in found.items():
+        if vocabulary is not None:
+            _check_spelling(vocabulary, line, f"{path}:{number}")
+    if sentences := [line for line in found.values() if line]:
+        return sentences
     raise vocabulary_error(f"`{path}` has no sentence", "write one a line, normalised")
+
+
+def _check_spelling(vocabulary: Vocabulary, line: str, place: str) -> None:
+    try:
+        for word in line.split():
+            vocabulary.encode(word)
+    except AsrcError as error:
+        problem = error.diagnostics[0]
+        help = "normalise the line, or leave it out: the labels are those of the training"
+        raise vocabulary_error(f"{place}: {problem.message}", help) from None
 
 
 def closed_language(

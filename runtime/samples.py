@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.files import printable
 
 Samples = NDArray[np.float32]
 """Audio in [-1, 1]: `[samples]`, or `[channels, samples]` where there are several."""
@@ -22,7 +23,8 @@ LOUDEST = 2.0
 
 def unusable(place: object, reason: str, help: str) -> AsrcError:
     """E1001, which names the file or device, what is wrong with it and what to do."""
-    return AsrcError(diagnostic("E1001", f"cannot use the audio `{place}`: {reason}", help=help))
+    message = f"cannot use the audio `{printable(str(place))}`: {reason}"
+    return AsrcError(diagnostic("E1001", message, help=help))
 
 
 def library(name: str, package: str) -> Any:

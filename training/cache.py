@@ -7,6 +7,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compiler.diagnostics import AsrcError, diagnostic
 from ..runtime.audio import read_audio
 from ..runtime.samples import Samples, unusable
 from .manifest import Utterance
@@ -35,7 +36,8 @@ class AudioCache:
     def read(self, utterance: Utterance) -> Samples:
         """`[samples]` or `[channels, samples]` of an utterance.
 
-        Raises AsrcError E1001 where the file is broken or ends well before the utterance does.
+        Raises AsrcError E1001 where the file is broken or ends well before the utterance does, and
+        E1002 where the utterance takes no time.
         """
         kept = self._kept.get(utterance.id)
         if kept is None:
@@ -45,6 +47,8 @@ class AudioCache:
 
     def _decode(self, utterance: Utterance) -> Samples:
         start, seconds = utterance.offset, utterance.duration
+        if seconds <= 0:
+            raise _no_duration(utterance)
         samples = read_audio(
             utterance.audio, self.rate, start=start, seconds=seconds, channels=self.channels
         )
@@ -59,6 +63,12 @@ class AudioCache:
             if id not in self._kept and samples.nbytes <= self._left:
                 self._kept[id] = samples
                 self._left -= samples.nbytes
+
+
+def _no_duration(utterance: Utterance) -> AsrcError:
+    message = f"the manifest's `duration` of `{utterance.id}` is {utterance.duration:g}s"
+    help = "more than 0s; without `duration` it is measured: then `offset` is behind the end"
+    return AsrcError(diagnostic("E1002", message, help=help))
 
 
 def _rounded(samples: Samples) -> NDArray[np.int16]:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ _STATE = "state.json"
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A training at a moment: tensors by group (`weights`, `average`, `optimiser`), the number of
-    updates made, where the data stands, the best score so far, the recipe's digest, and whether
-    its validation is still due."""
+    updates made, where the data stands, the best score so far, the recipe's digest, whether its
+    validation is still due, and sums since the last line of the journal (older ones have none)."""
 
     update: int
     position: Position
@@ -32,6 +32,7 @@ class Checkpoint:
     digest: str
     tensors: Mapping[str, Mapping[str, Tensor]]
     due: bool = False
+    sums: Mapping[str, float] = field(default_factory=dict)
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -94,6 +95,7 @@ def _write_state(place: Path, checkpoint: Checkpoint) -> None:
         "best": checkpoint.best,
         "digest": checkpoint.digest,
         "due": checkpoint.due,
+        "sums": dict(checkpoint.sums),
         "groups": sorted(checkpoint.tensors),
     }
     write_text(place / _STATE, json.dumps(state, indent=1) + "\n")
@@ -127,8 +129,9 @@ def load(place: Path) -> Checkpoint:
         state: dict[str, Any] = json.loads(read_bytes(place / _STATE))
         groups = {name: read_tensors(place / f"{name}.safetensors")[0] for name in state["groups"]}
         position = Position(**state["position"])
-        due = state.get("due", False)
-        return Checkpoint(state["update"], position, state["best"], state["digest"], groups, due)
+        due, sums = state.get("due", False), dict(state.get("sums", {}))
+        best, digest = state["best"], state["digest"]
+        return Checkpoint(state["update"], position, best, digest, groups, due, sums)
     except (ValueError, KeyError, TypeError) as error:
         message = f"`{place}` is a damaged checkpoint: {error}"
         raise AsrcError(

@@ -16,7 +16,7 @@ from ..runtime.vocabulary import Vocabulary
 from .cache import AudioCache
 from .manifest import Utterance
 from .perturb import Perturber
-from .selection import Skipped
+from .selection import NO_LABEL, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Dataset:
         return Example(utterance.id, samples, labels)
 
 
-_REASONS = {"E1001": "audio cannot be used", "E1004": "not in the vocabulary"}
+_REASONS = {"E1001": "audio cannot be used", "E1002": "too short", "E1004": NO_LABEL}
 
 
 def collate(examples: Sequence[Example]) -> Batch:

@@ -20,9 +20,10 @@ from ..compiler.facts import Facts
 from ..compiler.irtext import print_graph
 from ..compiler.protocol import Weights
 from ..runtime.recogniser import Recogniser, sample_rate, write_recogniser
-from ..runtime.vocabulary import Vocabulary, build_vocabulary, load_vocabulary, parse_vocabulary
+from ..runtime.vocabulary import Vocabulary
 from .cache import AudioCache
 from .journal import open_journals
+from .labels import Labels, find_labels
 from .manifest import Utterance
 from .model import TrainedModel
 from .plan import TrainingData, manifests, masks, prepare, set_statistics
@@ -67,19 +68,21 @@ def train(
     manifests, recipes or models that do not fit, a disk that is full, a training that diverges.
     """
     train_set, dev_set = manifests(job.train, job.dev)
-    vocabulary = _vocabulary(job, train_set, processes)
+    texts = [utterance.text for utterance in train_set]
+    labels = find_labels(job.out, texts, job.recipe.data, processes, say)
+    vocabulary = labels.vocabulary
     facts, _ = job.build(vocabulary.size, None)
     torch.manual_seed(job.recipe.seed)
     model = TrainedModel(facts, job.recipe.losses, masks(job.recipe), job.recipe.beginning)
     model.to(processes.device)
-    _keep_vocabulary(job, vocabulary, processes)
     rate = sample_rate(facts, model.roles.audio)
     channels = facts.types[model.roles.audio].size
     period = model.period if job.recipe.losses.ctc > 0 else None
-    data = prepare(train_set, dev_set, vocabulary, job.recipe, rate, channels, period)
+    with labels.named():
+        data = prepare(train_set, dev_set, vocabulary, job.recipe, rate, channels, period)
     skips = SkipFile(job.out / "skipped.jsonl", data.skipped)
     trainer = _trainer(job, processes, facts, model, vocabulary, data, show, skips)
-    digests = _digests(job, facts, data)
+    digests = _digests(job, facts, labels, data)
     if trainer.resume(digests, say):
         say(f"resumed at update {trainer.update}")
         skips.resume()
@@ -92,6 +95,7 @@ def train(
     if processes.first:
         journals += open_journals(job.out, trainer.update, job.tensorboard, trainer.due)
     try:
+        labels.keep(processes)  # what could fail before the first update has not
         trainer.run(digests[0])
         found = trainer.skipped()
     finally:
@@ -119,36 +123,11 @@ def _first_values(
     set_statistics(model.lowered, data.train, data.rate, say)
 
 
-def _vocabulary(job: Job, train: list[Utterance], processes: Processes) -> Vocabulary:
-    """That of an earlier run in the same folder, else one made from the training texts."""
-    place, options = _vocabulary_file(job), job.recipe.data
-    if processes.gather(place.exists())[0]:
-        return load_vocabulary(place)
-    made = None
-    if processes.first:
-        made = build_vocabulary((u.text for u in train), options.vocabulary, options.size).data()
-    first = processes.gather(made)[0]
-    assert first is not None
-    return parse_vocabulary(first, str(place))
-
-
-def _keep_vocabulary(job: Job, vocabulary: Vocabulary, processes: Processes) -> None:
-    """Its file, once there is a model for it."""
-    place = _vocabulary_file(job)
-    if processes.first and not place.exists():
-        vocabulary.save(place)
-    processes.wait()
-
-
-def _vocabulary_file(job: Job) -> Path:
-    return job.out / "vocabulary"
-
-
 _NO_NUMBER = ("cache", "workers")
 """Fields of `Data` that change how fast a training is, but not what comes out."""
 
 
-def _digests(job: Job, facts: Facts, data: TrainingData) -> tuple[str, ...]:
+def _digests(job: Job, facts: Facts, labels: Labels, data: TrainingData) -> tuple[str, ...]:
     """What a checkpoint must have in common with the run that goes on from it.
 
     The first is written; the others are those of older checkpoints, which had `_NO_NUMBER` as well:
@@ -158,14 +137,14 @@ def _digests(job: Job, facts: Facts, data: TrainingData) -> tuple[str, ...]:
     numbers = {n: v for n, v in record["data"].items() if n not in _NO_NUMBER}
     usual = {n: getattr(Data(), n) for n in _NO_NUMBER}
     tables = (numbers, record["data"], {**numbers, **usual})
-    return tuple(_digest({**record, "data": table}, job, facts, data) for table in tables)
+    return tuple(_digest({**record, "data": table}, facts, labels, data) for table in tables)
 
 
-def _digest(record: Mapping[str, Any], job: Job, facts: Facts, data: TrainingData) -> str:
+def _digest(record: Mapping[str, Any], facts: Facts, labels: Labels, data: TrainingData) -> str:
     found = blake2b(digest_size=16)
     found.update(json.dumps(record, sort_keys=True).encode())
     found.update(print_graph(facts.graph, facts.types).encode())
-    found.update(_vocabulary_file(job).read_bytes())
+    found.update(labels.data)
     for utterance in data.train:
         found.update(f"{utterance.id}\t{utterance.text}\t{utterance.duration}\n".encode())
     return found.hexdigest()

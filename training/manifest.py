@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
-from ..compiler.files import write_text
+from ..compiler.files import printable, write_text
 from ..runtime.audio import audio_info
 
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 _MOST_MISTAKES = 20
 """Of more mistakes than these in one manifest, the others are only counted."""
+
+_GZIP = b"\x1f\x8b"
 
 _LONGEST = 1e9
 """Seconds."""
@@ -49,9 +51,10 @@ def read_manifest(path: Path | str) -> list[Utterance]:
     """The utterances of a manifest in its order.
 
     Without `id`, an utterance is called by its path as written, with `@offset` where that is not
-    0; without `duration`, the header of the audio file is asked. Whether audio can be decoded is
-    not looked at. Raises AsrcError E1002 with every mistake of the file, each with its line, and
-    E0008 where the manifest cannot be read.
+    0; bytes of a file's name that are no UTF-8 stand as `\\udce9` in both. Without `duration`, the
+    header of the audio file is asked. Whether audio can be decoded is not looked at. Raises
+    AsrcError E1002 with every mistake of the file, each with its line, and E0008 where the manifest
+    cannot be read.
     """
     path = Path(path)
     mistakes: list[Diagnostic] = []
@@ -91,7 +94,9 @@ class _Mistake(Exception):
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        _check_plain(path, content)
+        text = content.decode("utf-8-sig")
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             mistake = _Mistake("this is not UTF-8 text", "save the manifest as UTF-8")
@@ -100,6 +105,12 @@ def _lines(path: Path) -> list[str]:
         reason = getattr(error, "strerror", None) or str(error)
         raise AsrcError(diagnostic("E0008", f"cannot read `{path}`: {reason}")) from None
     return text.split("\n")
+
+
+def _check_plain(path: Path, content: bytes) -> None:
+    if content.startswith(_GZIP):
+        mistake = _Mistake("this file is compressed (gzip)", "unpack it, with `gunzip`")
+        raise AsrcError(_at(path, 1, mistake))
 
 
 def _at(path: Path, number: int, mistake: _Mistake) -> Diagnostic:
@@ -118,13 +129,14 @@ def _report(path: Path, mistakes: list[Diagnostic], found: Mapping[str, object])
 
 def _utterance(line: str, folder: Path) -> Utterance:
     record = dict(_record(line))
+    _check_characters(line, record)
     name = _string(record, "audio_filepath")
     if not name:
         raise _Mistake("`audio_filepath` is missing or empty", "name the audio file")
     audio, offset = folder / name, _seconds(record, "offset") or 0.0
     duration = _seconds(record, "duration")
     return Utterance(
-        id=_string(record, "id") or (f"{name}@{offset:g}" if offset else name),
+        id=_string(record, "id") or _made_id(name, offset),
         audio=audio,
         text=_string(record, "text"),
         duration=_measured(audio, offset) if duration is None else duration,
@@ -133,6 +145,13 @@ def _utterance(line: str, folder: Path) -> Utterance:
         extra={key: value for key, value in record.items() if key not in _FIELDS},
         told="text" in record,
     )
+
+
+def _made_id(name: str, offset: float) -> str:
+    """Different for different offsets: with six digits where these are all, else with more."""
+    short = f"{offset:g}"
+    exact = short if float(short) == offset else repr(offset)
+    return printable(name) + (f"@{exact}" if offset else "")
 
 
 _FIELDS = ("id", "audio_filepath", "text", "duration", "offset", "speaker")
@@ -150,6 +169,27 @@ def _record(line: str) -> Iterator[tuple[str, Json]]:
     if not isinstance(record, dict):
         raise _Mistake("this is JSON, but not an object", 'like {"audio_filepath": ...}')
     yield from record.items()
+
+
+def _check_characters(line: str, record: Mapping[str, Json]) -> None:
+    """No half of a surrogate pair, which only an escape can write and nothing can print."""
+    if "\\u" not in line:
+        return
+    for key, value in record.items():
+        path = key == "audio_filepath" and isinstance(value, str)
+        given = str(value) if path else json.dumps([key, value], ensure_ascii=False)
+        if not _is_encodable(given, "surrogateescape" if path else "strict"):
+            half = f"`{printable(key)}` has half of a surrogate pair, which is no character"
+            raise _Mistake(half, "write the character itself, or both halves")
+
+
+def _is_encodable(text: str, errors: str = "strict") -> bool:
+    """`surrogateescape` lets bytes of a file's name pass that are not UTF-8."""
+    try:
+        text.encode(errors=errors)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _no_constant(name: str) -> Json:
@@ -206,7 +246,8 @@ def _line(utterance: Utterance, manifest: Path) -> str:
         record["speaker"] = utterance.speaker
     record |= {key: value for key, value in utterance.extra.items() if key not in _FIELDS}
     try:
-        return json.dumps(record, ensure_ascii=False, allow_nan=False)
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        return line if _is_encodable(line) else json.dumps(record)
     except (TypeError, ValueError) as error:
         message = f"`{utterance.id}` cannot be written to `{manifest}`: {error}"
         raise AsrcError(diagnostic("E1002", message, help="keep to what JSON can hold")) from None

@@ -149,9 +149,18 @@ def _unheard(failed: Sequence[AsrcError]) -> AsrcError:
 
 
 def manifests(train: Path, dev: Path | None) -> tuple[list[Utterance], list[Utterance]]:
-    """Training and validation utterances; without a manifest for these, every fiftieth."""
+    """Training and validation utterances; without a manifest for these, every fiftieth.
+
+    At least one is held out, and one is left. Raises AsrcError E1005 where there is only one.
+    """
     everything = read_manifest(train)
     if dev is not None:
         return everything, read_manifest(dev)
-    held = {u.id for u in everything if uniform(0, 0, u.id, "dev") < 0.02}
+    if len(everything) < 2:
+        message = f"`{train}` has one utterance, and none is left to validate with"
+        raise AsrcError(diagnostic("E1005", message, help="give `--dev`, a manifest of others"))
+    draws = {u.id: uniform(0, 0, u.id, "dev") for u in everything}
+    held = {id for id, draw in draws.items() if draw < 0.02}
+    if len(held) in (0, len(everything)):
+        held = {min(draws, key=draws.__getitem__)}
     return [u for u in everything if u.id not in held], [u for u in everything if u.id in held]

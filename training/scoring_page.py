@@ -120,7 +120,7 @@ def _embedded(said: Transcript, audio: Path, embed: int) -> str | None:
 
 def _link(said: Transcript, audio: Path, folder: Path) -> str:
     """A relative link; a part of a file is named as a media fragment (W3C Media Fragments 4.2)."""
-    link = quote(Path(os.path.relpath(audio, folder)).as_posix())
+    link = quote(os.fsencode(Path(os.path.relpath(audio, folder)).as_posix()))
     if not said.start and said.seconds is None:
         return link
     end = "" if said.seconds is None else f",{said.start + said.seconds:.3f}"

@@ -9,8 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from ..compiler.diagnostics import AsrcError, diagnostic
+from ..compiler.files import printable
 from ..runtime.vocabulary import Vocabulary
 from .manifest import Utterance
+
+NO_LABEL = "not in the vocabulary"
+"""Why a text is left out that the vocabulary cannot spell."""
 
 _ROUNDING = 1e-6
 """Frames; 0.6 s has 15 frames of 40 ms, although 0.6 / 0.04 is a little less in floats."""
@@ -113,7 +117,7 @@ def _no_labels(
     try:
         labels = vocabulary.encode(utterance.text)
     except AsrcError as error:
-        return "not in the vocabulary", error.diagnostics[0].message
+        return NO_LABEL, error.diagnostics[0].message
     if not labels:
         return "no labels", f"`{utterance.text}`"
     needed = frames_for_ctc(labels)
@@ -128,7 +132,9 @@ def _no_labels(
 def _no_audio(utterance: Utterance, there: dict[Path, bool]) -> tuple[str, str] | None:
     if utterance.audio not in there:
         there[utterance.audio] = utterance.audio.is_file()
-    return None if there[utterance.audio] else ("audio missing", f"`{utterance.audio}`")
+    if there[utterance.audio]:
+        return None
+    return "audio missing", f"`{printable(str(utterance.audio))}`"
 
 
 def frames_for_ctc(labels: Sequence[int]) -> int:

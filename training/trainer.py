@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,10 @@ Validate = Callable[[], dict[str, float]]
 """Scores of the averaged weights; `score` is the one to make small."""
 
 
+_KEPT = ("transducer", "ctc", "graph", "utterances", "labels", "skipped")
+"""The sums that a resumed run goes on with."""
+
+
 @dataclass
 class Progress:
     """Sums since the last line of the journal."""
@@ -44,6 +49,15 @@ class Progress:
     seconds: float = 0.0
     skipped: int = 0
     started: float = field(default_factory=monotonic)
+
+    @classmethod
+    def restored(cls, sums: Mapping[str, Any]) -> Progress:
+        """From a checkpoint; the clock and the seconds of audio are those of this run."""
+        return cls(**{name: sums[name] for name in _KEPT if name in sums})
+
+    def sums(self) -> dict[str, float]:
+        """For a checkpoint."""
+        return {name: getattr(self, name) for name in _KEPT}
 
     def add(self, totals: list[float]) -> None:
         self.transducer += totals[0]
@@ -90,6 +104,7 @@ class Trainer:
         self.position = Position()
         self.best_score: float | None = None
         self.due = False
+        self.progress = Progress()
         self.epoch = EpochCount()
         self.scaling = Scaling(self._half, self.processes.device)
         self.bad = 0
@@ -119,7 +134,7 @@ class Trainer:
         self.updater.restore(found.tensors)
         self.scaling.restore(found.tensors)
         self.update, self.position, self.best_score = found.update, found.position, found.best
-        self.due = found.due
+        self.due, self.progress = found.due, Progress.restored(found.sums)
         return True
 
     def save(self, digest: str) -> None:
@@ -131,8 +146,9 @@ class Trainer:
 
     def _checkpoint(self, digest: str) -> checkpoint.Checkpoint:
         tensors = {**self.updater.tensors(), **self.scaling.tensors()}
+        sums = self.progress.sums()
         return checkpoint.Checkpoint(
-            self.update, self.position, self.best_score, digest, tensors, self.due
+            self.update, self.position, self.best_score, digest, tensors, self.due, sums
         )
 
     # --- the loop ---
@@ -144,7 +160,8 @@ class Trainer:
         number any more.
         """
         self._validate(digest)
-        pace, progress = self.recipe.pace, Progress()
+        pace = self.recipe.pace
+        self.progress.started = monotonic()
         last = self.recipe.optimiser.updates
         for position, batch in self._batches():
             if self.epoch.enter(position):
@@ -152,13 +169,13 @@ class Trainer:
             if self.update >= last:
                 break
             totals = self._step(position, batch)
-            progress.add(totals)
+            self.progress.add(totals)
             self.epoch.usable += int(totals[3])
             self.update += 1
             self.position = self._behind(position)
             if self.update % pace.log == 0:
-                self._note(self._numbers(progress))
-                progress = Progress()
+                self._note(self._numbers())
+                self.progress = Progress()
             self.due = self.update % pace.validate == 0 or self.update == last
             if self.due or self.update % pace.save == 0:
                 self.save(digest)
@@ -233,8 +250,8 @@ class Trainer:
             return nullcontext()
         return torch.autocast(self.processes.device.type, self._half)
 
-    def _numbers(self, progress: Progress) -> dict[str, float]:
-        found = progress.numbers()
+    def _numbers(self) -> dict[str, float]:
+        found = self.progress.numbers()
         if not self.model.lowered.facts.graph.losses:
             del found["graph"]
         return found

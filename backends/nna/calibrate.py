@@ -11,13 +11,14 @@ import numpy as np
 
 from ...compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ...compiler.facts import Facts
-from ...compiler.facts.numbers import inner_ranges, quantisers
+from ...compiler.facts.numbers import bits_of, inner_ranges, quantisers
 from ...compiler.graph import Node
 from ...compiler.reference import Value, evaluate
 from .codebook import fitted
 from .formats import Range, range_of
 from .norms import too_coarse
 from .program import Array
+from .raised import raised
 
 
 def calibrated(
@@ -27,7 +28,8 @@ def calibrated(
     warn: Callable[[Diagnostic], None] | None = None,
 ) -> dict[str, Array]:
     """The weights, with the buffers that a quantised graph has beside them: ranges of values over
-    some utterances of the float model, scales and codebooks of weights. Those that are there stay.
+    some utterances of the float model, scales and codebooks of weights. Those that are there stay,
+    but for scales of rows that could not be compiled (`raised`).
 
     `utterances` are inputs of the graph by path, as `compiler.reference.evaluate` takes them;
     `warn` is told of norms that they make too coarse (W0602). Raises AsrcError E1005 for a value of
@@ -52,6 +54,7 @@ def calibrated(
             f"no utterance has a frame of `{min(unseen).rpartition('.')[0]}` to take ranges of"
         )
         raise AsrcError(diagnostic("E1005", message, help="longer ones, or more of them"))
+    found |= raised(facts.graph, found)
     return {name: x for name, x in found.items() if name in weights or name in lacking}
 
 
@@ -75,8 +78,8 @@ def _of_weights(node: Node, weights: Mapping[str, Array]) -> Iterator[tuple[str,
     if node.op == "layernorm":
         both = (weights[f"{node.path}.{name}"] for name in ("weight", "bias"))
         yield f"{node.path}.reach", MARGIN * np.array([np.abs(x).max() for x in both], np.float32)
-    if "weights" in node.attrs:
-        bits, per = cast(int, node.attrs["weights"]), str(node.attrs.get("per", "row"))
+    if (bits := bits_of(node)) is not None:
+        per = str(node.attrs.get("per", "row"))
         limit = cast("Fraction | None", node.attrs.get("coded"))
         coded = None if limit is None else float(limit)
         scales, book = fitted(weights[f"{node.path}.weight"], bits, per, coded)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...compiler.diagnostics import AsrcError, diagnostic
 from ...compiler.graph import Graph
 from .codebook import snapped
 from .program import Array, Tensor
@@ -31,9 +32,23 @@ class Filter:
         weight = Tensor(f"{name}.weight", self.codes.shape, "int8", scales, 0, axis, self.codes)
         product = np.float32(scale) * self.scales
         bias = np.zeros(len(product)) if self.bias is None else self.bias
-        summed = np.rint(bias / product.astype(np.float64)).astype(np.int32)
+        summed = _within(name, np.rint(bias / product.astype(np.float64)))
         by = tuple(map(float, product))
         return weight, Tensor(f"{name}.bias", summed.shape, "int32", by, 0, 0, summed)
+
+
+def _within(name: str, bias: Array) -> Array:
+    """As int32. Raises AsrcError E0601 for what does not fit."""
+    (over,) = np.nonzero(np.abs(bias) > _MOST)
+    if over.size:
+        some = f"the bias of row {over[0]} of `{name}`, and of {len(over)} in all,"
+        message = f"{some} does not fit into an accumulator: its weights are next to nothing"
+        help = "quantise the float model anew, which gives such a row a larger scale"
+        raise AsrcError(diagnostic("E0601", message, help=help))
+    return bias.astype(np.int32)
+
+
+_MOST = (1 << 31) - 1
 
 
 def each_row(scales: Array, weight: Any) -> Array:

@@ -8,6 +8,7 @@ from typing import cast
 
 from ..graph import Graph, Node
 from ..types import Type
+from .numbers import bits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,10 @@ def parameter_format(node: Node, name: str) -> Format:
     Ranges, scales and codebooks are float; a row of a quantised table has the format of the value;
     a bias is added in 32 bits.
     """
-    number, bits = node.attrs.get("number"), node.attrs.get("weights")
-    if name == "weight" and isinstance(bits, int):
+    number, bits = node.attrs.get("number"), bits_of(node)
+    if name == "weight" and bits is not None:
         return Format("int", 8) if bits == 8 else Format("codebook", bits)
-    if name == "bias" and isinstance(bits, int) and node.attrs.get("on"):
+    if name == "bias" and bits is not None and node.attrs.get("on"):
         return Format("int", 32)
     if name in ("weight", "bias") and node.op == "layernorm" and node.attrs.get("on"):
         return Format("int", 16)

@@ -16,6 +16,10 @@ VIEWS = frozenset({"window", "stride", "delay", "ahead", "upsample", "dropout", 
 MOVED = VIEWS | {"flatten", "slice"}
 """Operators whose result has the format of its input."""
 
+WEIGHTED = frozenset({"dense", "convf", "depthwise"})
+"""Operators whose weights get fewer bits. A batchnorm may become one of them: bits that are noted
+on it are those that its filter will have, and until then it is as it was."""
+
 FIXED = frozenset({"sigmoid", "tanh", "positions", "constant"})
 """Operators whose results have a range of their own, whatever they read."""
 
@@ -56,6 +60,12 @@ def quantisers(node: Node, out: Type) -> Shapes:
     return {**_of_value(node), **_of_weights(node, out)}
 
 
+def bits_of(node: Node) -> int | None:
+    """Bits of a value's weights, if a pass gave them any."""
+    bits = node.attrs.get("weights")
+    return bits if isinstance(bits, int) and node.op in WEIGHTED else None
+
+
 def learned_quantisers(node: Node) -> tuple[str, ...]:
     """Which of these a training moves, if `quantize` said so: not codebooks, nor what is within a
     layer norm or an attention."""
@@ -71,8 +81,8 @@ def _of_value(node: Node) -> Shapes:
 def _of_weights(node: Node, out: Type) -> Shapes:
     if node.op == "layernorm" and node.attrs.get("on"):
         return {"reach": (2,)} if node.owner is None else {}
-    bits = node.attrs.get("weights")
-    if not isinstance(bits, int) or node.owner is not None:
+    bits = bits_of(node)
+    if bits is None or node.owner is not None:
         return {}
     book: Shapes = {"codebook": (1 << bits,)} if bits < 8 else {}
     rows = (1,) if node.attrs.get("per") == "tensor" else out.dims[:1]

@@ -149,6 +149,22 @@ def test_raw_samples_with_a_byte_too_many(model: str) -> None:
     assert len(said) == 2
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_a_name_that_is_not_utf_8(model: str, manifest: Path, program: Program) -> None:
+    """It is heard, and printed with an escape: a terminal takes UTF-8 alone."""
+    first, second, _ = wavs(manifest)
+    named = Path(first).rename(manifest.parent / os.fsdecode(b"\xe9.wav"))
+    done = program("transcribe", model, str(named), second, PYTHONIOENCODING="utf-8:strict")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0].startswith(f"{manifest.parent}/\\udce9.wav: ")
+    records = [one | {"audio_filepath": named.name} for one in lines(manifest)[:1]]
+    rewritten(manifest, records)
+    page = ("--page", str(manifest.parent / "page.html"), "--json")
+    done = program("eval", model, str(manifest), *page, PYTHONIOENCODING="utf-8:strict")
+    assert done.returncode == 0
+    assert "%E9.wav" in (manifest.parent / "page.html").read_text("utf-8")
+
+
 def test_half_a_wav_file(model: str, manifest: Path) -> None:
     path = Path(wavs(manifest)[2])
     path.write_bytes(path.read_bytes()[: 44 + RATE])

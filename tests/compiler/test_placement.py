@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from asrc.compiler.diagnostics import AsrcError
@@ -9,6 +11,8 @@ from asrc.compiler.facts import Facts
 from asrc.compiler.placement import HOST, place
 from asrc.compiler.source import Source
 from asrc.dsl.check import read_model
+from asrc.passes.fold_norm import FoldNorm
+from asrc.passes.quantize import Quantize
 from asrc.tests.backends.nna.models import HEAD, ends, facts
 
 
@@ -35,6 +39,7 @@ def test_the_boundary_of_a_transducer() -> None:
         ("convf(4, kernel=3) |> convf(4, kernel=3, groups=2)", "it has groups"),
         ("exp |> softplus", "no `exp`"),
         ("convf(4, kernel=3) |> tanh |> layernorm", "it works on planes"),
+        ("dense(1) |> layernorm |> dense(4)", "always its bias"),
     ],
 )
 def test_what_neither_side_has(text: str, named: str) -> None:
@@ -45,6 +50,34 @@ def test_what_neither_side_has(text: str, named: str) -> None:
         place(found)
     assert {d.code for d in error.value.diagnostics} == {"E0701"}
     assert named in error.value.diagnostics[0].message
+
+
+PLANES = "net main(audio) {\n x = audio |> logmel(bins=8, window=25ms, hop=10ms)\n"
+FOLD, BITS = FoldNorm("batchnorm"), Quantize()
+
+
+@pytest.mark.parametrize(
+    ("statements", "passes", "help"),
+    [
+        ("out x |> Conv2d(3) |> batchnorm", [], "`fold_norm(batchnorm)` before folds it"),
+        ("out x |> Conv2d(3) |> batchnorm", [BITS, FOLD], "before `main.Conv2d.convf` has bits"),
+        ("out x |> Conv2d(3) |> relu |> batchnorm", [FOLD], "right behind a `dense`"),
+        ("y = x |> Conv2d(3)\n out concat(y, y |> batchnorm)", [FOLD], "that nothing else reads"),
+    ],
+)
+def test_what_folds_a_norm_of_planes(
+    statements: str, passes: Sequence[FoldNorm | Quantize], help: str
+) -> None:
+    """What helps is said, and does."""
+    graph = model(f"{PLANES} {statements}\n}}").graph
+    for each in passes:
+        graph, _ = each.run(graph, None)
+    with pytest.raises(AsrcError) as error:
+        place(Facts(graph))
+    (told,) = error.value.diagnostics
+    assert help in told.help[0]
+    if not passes:
+        place(Facts(FOLD.run(graph, None)[0]))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,49 @@ def test_batchnorm_folds_into_the_map_before_it(op: str, bias: bool) -> None:
     assert list(new.nodes) == ["x", "w", "map", "y"]
     assert new["map"].attrs["bias"] is True
     assert new.names == {"y": "map"}  # the raw map is no longer there
+
+
+@pytest.mark.parametrize("views", [("stride",), ("upsample",), ("stride", "stride", "upsample")])
+@pytest.mark.parametrize("op", ["dense", "convf"])
+def test_batchnorm_folds_through_what_only_chooses_frames(op: str, views: Sequence[str]) -> None:
+    """`Conv2d |> batchnorm`: the block ends in a stride, whatever its factor is."""
+    b = Builder()
+    b("w", "window", frames(b, "x"), past=2, future=0)
+    options = {"n": 4} if op == "dense" else {"channels": 4, "kernel": 3}
+    x = b("map", op, "w", **options)
+    for n, view in enumerate(views):
+        x = b(f"view{n}", view, x, factor=1 + (n + 1) % 2)
+    b("norm", "batchnorm", x)
+    graph = b.graph(names={"seen": x, "y": "norm"}, y=b("y", "relu", "norm"))
+    new = assert_exact(graph, FoldNorm())
+    assert list(new.nodes) == ["x", "w", "map", *(f"view{n}" for n in range(len(views))), "y"]
+    assert new.names == {"y": x}
+
+
+@pytest.mark.parametrize("view", ["window", "delay", "ahead", "flatten", "dropout", "slice"])
+def test_batchnorm_stays_behind_other_views(view: str) -> None:
+    """Absent frames read as zero before it, channels are others, or training is not the same."""
+    b = Builder()
+    options: dict[str, Any] = {
+        "window": {"past": 1, "future": 0},
+        "delay": {"frames": 1},
+        "ahead": {"frames": 1},
+        "dropout": {"p": Fraction(1, 10)},
+        "slice": {"parts": 2, "index": 0},
+    }
+    b("map", "convf", b("w", "window", frames(b, "x"), past=1, future=0), channels=4, kernel=3)
+    b("norm", "batchnorm", b("view", view, "map", **options.get(view, {})))
+    graph = b.graph(y=b("y", "relu", "norm"))
+    assert FoldNorm().run(graph, None)[0] == graph
+
+
+@pytest.mark.parametrize("seen", ["map", "stride"])
+def test_batchnorm_stays_where_others_read_on_the_way(seen: str) -> None:
+    b = Builder()
+    b("stride", "stride", b("map", "dense", frames(b, "x"), n=4), factor=1)
+    b("norm", "batchnorm", "stride")
+    graph = b.graph(y="norm", z=b("z", "relu", seen))
+    assert FoldNorm().run(graph, None)[0] == graph
 
 
 def spoiled(b: Builder, how: str) -> Graph:

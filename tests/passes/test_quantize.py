@@ -59,6 +59,35 @@ def test_a_later_call_counts_and_a_part_alone() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "passes",
+    [
+        [Quantize()],
+        [Quantize(weights=5, coded=Fraction(4), per="tensor", scales="learned")],
+        [Quantize(weights=4, activations=False)],
+        [Quantize(weights=4), Quantize("encoder", weights=3, scales="learned")],
+        [Quantize("joint")],
+    ],
+)
+@pytest.mark.parametrize("encoder", ["pairs", "convolutions"])
+def test_a_norm_that_becomes_a_filter_keeps_its_notes(encoder: str, passes: list[Quantize]) -> None:
+    """`quantize` and `substitute` in either order give one graph."""
+    one = after(*passes, Substitute(), encoder=encoder)
+    other = after(Substitute(), *passes, encoder=encoder)
+    assert any(path.endswith(".batchnorm.frame") for path in one.nodes)
+    assert one.nodes == other.nodes
+    assert print_graph(one) == print_graph(other)
+
+
+def test_bits_of_a_norm_are_for_its_filter() -> None:
+    """Until then it is a norm in float: it has no scale, and its parameters their size."""
+    before, graph = Facts(after(encoder="pairs")), after(Quantize(weights=4), encoder="pairs")
+    (norm,) = (node for node in graph if node.op == "batchnorm")
+    assert norm.attrs["weights"] == 4
+    assert buffers(norm, Facts(graph).types[norm.path]).keys() == {"mean", "variance", "range"}
+    assert Facts(graph).weight_bits([norm.path]) == before.weight_bits([norm.path])
+
+
 def test_weights_alone() -> None:
     graph = after(Quantize(weights=4, activations=False))
     assert not numbers(graph)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,20 @@ def test_channels_are_averaged_or_kept(tmp_path: Path) -> None:
     assert np.allclose(read_audio(path, RATE), (left + right) / 2, atol=1e-7)
     assert np.array_equal(read_audio(path, RATE, channels=2), [left, right])
     assert "it has 2 channels, 3 are wanted" in complaint(path, channels=3)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xe9.wav")
+    write(tmp_path / "a.wav", tone()).rename(path)
+    assert np.array_equal(
+        read_audio(path, RATE), read_audio(write(tmp_path / "b.wav", tone()), RATE)
+    )
+    path.write_bytes(b"no audio")
+    with pytest.raises(AsrcError) as caught:
+        audio_info(path)
+    (found,) = caught.value.diagnostics
+    assert r"\udce9.wav`: it cannot be decoded" in found.message
 
 
 def test_overshoot_is_clipped(tmp_path: Path) -> None:

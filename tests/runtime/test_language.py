@@ -31,6 +31,21 @@ def test_lines_are_read(tmp_path: Path) -> None:
     assert read_sentences(tmp_path / "lines.txt") == ["press one", "goodbye"]
 
 
+def test_a_byte_order_mark_is_no_character(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_bytes(b"\xef\xbb\xbfpress one\r\ngoodbye\r\n")
+    assert read_sentences(tmp_path / "lines.txt") == ["press one", "goodbye"]
+
+
+def test_a_line_without_labels_is_named(tmp_path: Path) -> None:
+    path, vocabulary = tmp_path / "lines.txt", build_vocabulary(TEXTS, "characters")
+    path.write_text("press one\n\nPress two\n", encoding="utf-8")
+    with pytest.raises(AsrcError) as error:
+        read_sentences(path, vocabulary)
+    (found,) = error.value.diagnostics
+    assert (found.code, found.message) == ("E1004", f"{path}:3: no label for the character `P`")
+    assert found.help
+
+
 def test_what_is_no_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n \n", encoding="utf-8")
     for path, code in ((tmp_path / "empty.txt", "E1004"), (tmp_path / "none.txt", "E0008")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,17 @@ def test_an_older_one_has_nothing_due(tmp_path: Path) -> None:
     del state["due"]
     (place / "state.json").write_text(json.dumps(state))
     assert not load(place).due
+
+
+def test_sums_of_the_journal(tmp_path: Path) -> None:
+    """Every bit of them, and none in an older checkpoint."""
+    sums = {"transducer": 0.1 + 0.2, "utterances": 3}
+    place = save(tmp_path, replace(made(1), sums=sums), keep=2)
+    assert load(place).sums == sums
+    state = json.loads((place / "state.json").read_text())
+    del state["sums"]
+    (place / "state.json").write_text(json.dumps(state))
+    assert load(place).sums == {}
 
 
 @pytest.mark.parametrize("harm", ["{", "{}", json.dumps({"update": 1, "groups": ["weights"]})])

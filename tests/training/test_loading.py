@@ -75,6 +75,7 @@ def test_broken_utterances_are_skipped(tmp_path: Path) -> None:
         (replace(one, audio=tmp_path / "text.wav"), "audio cannot be used", "cannot be decoded"),
         (replace(one, audio=tmp_path / "gone.wav"), "audio cannot be used", "no such file"),
         (replace(one, duration=9.0), "audio cannot be used", "the manifest says 9.00s"),
+        (replace(one, duration=0.0), "too short", f"manifest's `duration` of `{one.id}` is 0s"),
         (replace(one, text="oui"), "not in the vocabulary", "characters `u`, `i`"),
     ]:
         found = dataset().example(broken, 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from asrc.compiler.diagnostics import AsrcError
 from asrc.tests.runtime.sounds import tone, write
 from asrc.training.manifest import Utterance, read_manifest, write_manifest
+from asrc.training.randomness import uniform
 
 GOOD = '{"audio_filepath": "a.wav", "text": "yes", "duration": 1.5}'
 
@@ -59,6 +62,32 @@ def test_ids_are_made_from_path_and_offset(tmp_path: Path) -> None:
     found = read_manifest(manifest(tmp_path, *lines))
     assert [utterance.id for utterance in found] == ["a.wav", "a.wav@2.25", "/far/b.wav"]
     assert found[2].audio == Path("/far/b.wav")
+
+
+def test_ids_of_offsets_in_a_long_file(tmp_path: Path) -> None:
+    """Six digits where these are all that there are, as ever; else as many as it takes."""
+    offsets = (2.25, 3600.25, 10000.111, 10000.141000000001, 10000.114, 1e6)
+    found = read_manifest(manifest(tmp_path, *(record(offset=offset) for offset in offsets)))
+    made = [utterance.id.removeprefix("a.wav@") for utterance in found]
+    longer = ["10000.111", "10000.141000000001", "10000.114"]
+    assert made == ["2.25", "3600.25", *longer, "1e+06"]
+
+
+def test_a_file_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xe9.wav")
+    there = Utterance("a", tmp_path / name, "yes", 0.5)
+    for line in (record(audio_filepath=name), record(audio_filepath=name, offset=1.5)):
+        (found,) = read_manifest(manifest(tmp_path, line))
+        assert found.audio == there.audio
+        assert found.id.startswith("\\udce9.wav")
+        assert uniform(0, 0, found.id, "dev") < 1
+    write_manifest(tmp_path / "m.jsonl", [there])
+    assert read_manifest(tmp_path / "m.jsonl") == [there]
+
+
+def test_a_pair_of_surrogates_is_a_character(tmp_path: Path) -> None:
+    (found,) = read_manifest(manifest(tmp_path, record(text="\U0001f600")))
+    assert found.text == "\U0001f600"
 
 
 def test_text_may_be_missing_and_lines_blank(tmp_path: Path) -> None:
@@ -108,6 +137,11 @@ def test_a_missing_duration_is_measured(tmp_path: Path) -> None:
         (GOOD.replace("1.5", "1e999"), "`duration` is inf"),
         (GOOD.replace("1.5", "9" * 400), "`duration` is"),
         (GOOD.replace("1.5", "9" * 9_999), "this is not JSON"),
+        (record(id="\udce9"), "`id` has half of a surrogate pair"),
+        (record(text="high \ud83d"), "`text` has half of a surrogate pair"),
+        (record(lang=["\udce9"]), "`lang` has half of a surrogate pair"),
+        (record(**{"\udce9": 1}), r"`\udce9` has half of a surrogate pair"),
+        (record(audio_filepath="\ud83d.wav"), "`audio_filepath` has half of a surrogate pair"),
     ],
 )
 def test_a_line_that_is_wrong(tmp_path: Path, line: str, message: str) -> None:
@@ -127,6 +161,11 @@ def test_all_mistakes_are_told(tmp_path: Path) -> None:
 
 def test_bytes_that_are_not_text(tmp_path: Path) -> None:
     assert mistakes(manifest(tmp_path, GOOD, b"\xff\xfe")) == ["2: this is not UTF-8 text"]
+
+
+def test_a_manifest_that_is_compressed(tmp_path: Path) -> None:
+    path = manifest(tmp_path, gzip.compress(GOOD.encode()))
+    assert mistakes(path) == ["1: this file is compressed (gzip)"]
 
 
 def test_nothing_in_it(tmp_path: Path) -> None:

@@ -109,6 +109,21 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_numbers(tmp_path: Path) 
     same_numbers(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.parametrize("stopped", [3, 6, 9])
+def test_the_journal_goes_on_where_saving_and_logging_do_not_meet(
+    tmp_path: Path, stopped: int
+) -> None:
+    manifest, pace = corpus(tmp_path / "data"), {"save": 3, "log": 5, "validate": 100, "keep": 100}
+    run(job(manifest, tmp_path / "whole", updates=10, pace=pace))
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    for path in listed(tmp_path / "cut/checkpoints"):
+        if int(path.name.split("-")[1]) > stopped:
+            shutil.rmtree(path)
+    said = run(job(manifest, tmp_path / "cut", updates=10, pace=pace))
+    assert said[0] == f"resumed at update {stopped}"
+    same_numbers(tmp_path / "whole", tmp_path / "cut")
+
+
 def fail(*_: object) -> dict[str, float]:
     raise AsrcError(diagnostic("E1005", "nothing can be scored"))
 
