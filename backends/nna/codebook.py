@@ -26,6 +26,10 @@ _TURNS = 4
 _STILL = 1e-3
 """Centroids that move less than this, in steps of the grid, have settled."""
 
+_FARTHER = 1.8
+"""Centroids go so much farther than to their means, which takes half of the rounds: near the end
+a round leaves a part of every error, most of the slow ones."""
+
 _NOTHING = 1e-9
 """Of so few values or fewer a cell is empty; parts of a bin are parts of a value."""
 
@@ -139,5 +143,5 @@ def lloyd_max(values: Array, count: int, start: Array | None = None) -> Array:
         moved = np.where(counts > _NOTHING, sums / np.maximum(counts, _NOTHING), book)
         if np.abs(moved - book).max() <= _STILL:
             break
-        book = moved
+        book = np.sort(book + _FARTHER * (moved - book))
     return book
