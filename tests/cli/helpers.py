@@ -15,7 +15,11 @@ CONFORMER = str(ROOT / "models" / "conformer_transducer.asr")
 Run = Callable[..., Result]
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
 
-STARTED = "from asrc.cli.main import main; main()"
+STARTED = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    " from asrc.cli.main import main; main()"
+)
+"""The command line as a process that Ctrl-C reaches, also where tests run in the background."""
 
 TINY = """\
 asr 1
