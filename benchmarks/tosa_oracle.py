@@ -28,7 +28,8 @@ from asrc.backends.nna.golden import random_inputs
 from asrc.backends.nna.program import Array, Program
 from asrc.backends.nna.tosamodel import TosaModel
 from asrc.runtime.audio import read_audio
-from asrc.runtime.compiled import NAMES, Compiled, read_compiled
+from asrc.runtime.compiled import Compiled, read_compiled
+from asrc.runtime.contents import NAMES
 from asrc.runtime.integer import IntegerSteps
 from asrc.training.manifest import Utterance, read_manifest
 

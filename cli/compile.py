@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -91,19 +91,14 @@ def command(
         return
     from ..backends.nna.machine import chosen
     from ..compiler.artefact import write_artefact
-    from ..runtime.compiled import for_machines
+    from ..runtime.compiled import for_machines, trained_bits
     from ..runtime.recogniser import read_recogniser
     from ..runtime.threads import use_threads
 
     use_threads(threads)
     machines = chosen(machine, optimise == "size")
-    recogniser, limit = read_recogniser(model), None if coded is None else Fraction(str(coded))
-    has = _trained_bits(recogniser)
-    if bits is None:
-        width = has[0] if len(has) == 1 and passes is None else (8, None)
-    else:
-        _check_trained(model, has, width := (bits, limit))
-    wanted = _Wanted(*width, _calls(passes), exact)
+    recogniser, calls = read_recogniser(model), _calls(passes)
+    wanted = _Wanted(*_width(model, trained_bits(recogniser), bits, coded, calls), calls, exact)
     told: list[Diagnostic] = []
     parts, spent = _compiled(recogniser, calibrate, utterances, wanted, told.append)
     write_artefact(out, for_machines(parts, machines))
@@ -197,36 +192,33 @@ def _check(
     target: str, bits: int | None, coded: float | None, exact: bool, passes: str | None
 ) -> None:
     """Raises UsageError for options that do not go together."""
+    from ..compiler.facts.numbers import FEWEST_CODED
+
     if passes is not None and (bits is not None or coded is not None):
         raise click.UsageError("--passes says it all: `quantize(weights=4, coded=3)`, for example")
     if passes is not None and target == "triton" and not exact:
         raise click.UsageError("--passes is for integer programs")
     if exact and target != "triton":
         raise click.UsageError("--exact is for --target triton; the integers of nna are exact")
-    if coded is not None and not 0.5 <= coded <= (bits or 8) < 8:
+    if coded is not None and not FEWEST_CODED <= coded <= (bits or 8) < 8:
         raise click.UsageError("--coded is 0.5 or more and at most --weights, 1 to 7 bits then")
     if coded is not None and target == "triton" and not exact:
         raise click.UsageError("--coded is for integer programs: their weights are coded")
 
 
-def _trained_bits(recogniser: Recogniser) -> list[tuple[int, Fraction | None]]:
-    """What a training gave to all weights, bits and those of the coded stream, without repeats;
-    nothing where some have yet to be quantised."""
-    from ..compiler.facts.numbers import WEIGHTED
-    from ..passes.fold_norm import FoldNorm
-    from ..passes.substitute import Substitute
-
-    graph = recogniser.facts.graph
-    if not any("weights" in node.attrs for node in graph):
-        return []
-    for each in (FoldNorm("batchnorm"), Substitute()):
-        graph, _ = each.run(graph, None)
-    every = [node.attrs for node in graph if node.op in WEIGHTED]
-    if not all("weights" in attrs for attrs in every):
-        return []
-    bits = (cast("int", attrs["weights"]) for attrs in every)
-    limits = (cast("Fraction | None", attrs.get("coded")) for attrs in every)
-    return list(dict.fromkeys(zip(bits, limits, strict=True)))
+def _width(
+    model: Path,
+    has: Sequence[tuple[int, Fraction | None]],
+    bits: int | None,
+    coded: float | None,
+    calls: Sequence[Call],
+) -> tuple[int, Fraction | None]:
+    """Bits of weights and of the coded stream: those asked for, or that a training gave to all."""
+    if bits is None:
+        return has[0] if len(has) == 1 and not calls else (8, None)
+    asked = bits, None if coded is None else Fraction(str(coded))
+    _check_trained(model, has, asked)
+    return asked
 
 
 def _check_trained(

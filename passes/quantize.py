@@ -24,7 +24,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from ..compiler.diagnostics import AsrcError, diagnostic
-from ..compiler.facts.numbers import MOVED, WEIGHTED
+from ..compiler.facts.numbers import FEWEST_CODED, MOVED, WEIGHTED
 from ..compiler.graph import Attr, Graph, Node
 from ..compiler.placement import HOST, readers
 from ..compiler.protocol import Weights
@@ -51,7 +51,7 @@ class Quantize:
         if not 1 <= self.weights <= 8:
             message = f"`weights` is 1 to 8 bits, not {self.weights}"
             raise OptionError("weights", AsrcError(diagnostic("E0805", message)))
-        if self.coded is not None and not _HALF <= self.coded <= self.weights < 8:
+        if self.coded is not None and not FEWEST_CODED <= self.coded <= self.weights < 8:
             message = "`coded` is 0.5 or more and at most `weights`, of which there are 1 to 7 then"
             raise OptionError("coded", AsrcError(diagnostic("E0805", message)))
 
@@ -86,9 +86,6 @@ class Quantize:
             every |= behind
         return {path: _number(graph, path, wide) for path in every}
 
-
-_HALF = Fraction(1, 2)
-"""The fewest bits of a weight that a coded stream is held to."""
 
 _USUAL = {"coded": None, "per": "row", "scales": "frozen"}
 """What goes without a note."""

@@ -28,7 +28,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ from ..backends.torch.weights import load_weights
 from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import Diagnostic
 from ..compiler.facts import Facts
-from ..compiler.facts.numbers import is_range
+from ..compiler.facts.numbers import WEIGHTED, is_range
 from ..compiler.graph import Attr, Graph, Node
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
@@ -61,6 +61,7 @@ from ..passes.quantize import Quantize
 from ..passes.substitute import Substitute
 from .contents import (
     KIND,
+    NAMES,
     arrays_of,
     checked,
     damaged,
@@ -68,7 +69,6 @@ from .contents import (
     part_of,
     reading,
 )
-from .contents import NAMES as NAMES
 from .decode import Clock
 from .fitting import Parts, strays
 from .integer import IntegerSteps, IntegerTransducer, Pace
@@ -217,6 +217,22 @@ def _as_noted(node: Node, before: Node) -> Node:
     if "weights" in before.attrs and "coded" not in before.attrs:
         attrs.pop("coded", None)
     return replace(node, attrs=attrs)
+
+
+def trained_bits(recogniser: Recogniser) -> list[tuple[int, Fraction | None]]:
+    """What a training gave to all weights, bits and those of the coded stream, without repeats;
+    nothing where some have yet to be quantised, such as norms that become filters only now."""
+    graph = recogniser.facts.graph
+    if not any("weights" in node.attrs for node in graph):
+        return []
+    for each in (FoldNorm("batchnorm"), Substitute()):
+        graph, _ = each.run(graph, None)
+    every = [node.attrs for node in graph if node.op in WEIGHTED]
+    if not all("weights" in attrs for attrs in every):
+        return []
+    bits = (cast("int", attrs["weights"]) for attrs in every)
+    limits = (cast("Fraction | None", attrs.get("coded")) for attrs in every)
+    return list(dict.fromkeys(zip(bits, limits, strict=True)))
 
 
 def _passed(graph: Graph, weights: Weights, passes: Sequence[Call]) -> tuple[Graph, Weights]:

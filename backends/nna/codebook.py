@@ -14,8 +14,9 @@ from math import ceil, gcd
 
 import numpy as np
 
+from ...compiler.facts.numbers import FEWEST_CODED
 from .cells import GRID, middles, nearest, on_grid
-from .coding import LEAST, SPARSE, code_counts, coded_bits, held_to
+from .coding import SPARSE, code_counts, coded_bits, held_to
 from .histogram import histogram
 from .program import Array
 
@@ -51,7 +52,7 @@ def fitted(
     """
     if not 1 <= bits <= 8:
         raise ValueError(f"weights of {bits} bits: 1 to 8 are possible")
-    if coded is not None and not (LEAST <= coded <= bits < 8):
+    if coded is not None and not (FEWEST_CODED <= coded <= bits < 8):
         raise ValueError(f"an index of {coded} bits, of weights of {bits}")
     rows = weight.reshape(1 if per == "tensor" else len(weight), -1).astype(np.float64)
     if bits == 8:

@@ -25,8 +25,6 @@ _LOW_BITS = range(6)
 _RUN_LOW_BITS = range(4)
 _OFTEN = 5  # 4 in one compiler of these accelerators, 5 in another
 """Zeros become runs where they are more than so often as frequent as any other value."""
-LEAST = 0.5
-"""The fewest bits of an index that may be asked for."""
 SPARSE = 1.75
 """Of more bits than these, zero and two values are not the best."""
 _ROUNDS = 200

@@ -5,6 +5,8 @@ They are buffers, as the statistics of a `cmvn` are: taken from real audio, kept
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from ..graph import Node
 from ..types import Type
 
@@ -19,6 +21,9 @@ MOVED = VIEWS | {"flatten", "slice"}
 WEIGHTED = frozenset({"dense", "convf", "depthwise"})
 """Operators whose weights get fewer bits. A batchnorm may become one of them: bits that are noted
 on it are those that its filter will have, and until then it is as it was."""
+
+FEWEST_CODED = Fraction(1, 2)
+"""Bits of an index that a coded stream of weights may be held to, at least."""
 
 FIXED = frozenset({"sigmoid", "tanh", "positions", "constant"})
 """Operators whose results have a range of their own, whatever they read."""

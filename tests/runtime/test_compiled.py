@@ -25,7 +25,8 @@ from asrc.cli.main import cli
 from asrc.compiler.artefact import pack, read_artefact, unpack, write_artefact
 from asrc.compiler.diagnostics import AsrcError
 from asrc.runtime.calibration import graph_inputs
-from asrc.runtime.compiled import NAMES, Compiled, compiled, read_compiled
+from asrc.runtime.compiled import Compiled, compiled, read_compiled
+from asrc.runtime.contents import NAMES
 from asrc.runtime.integer import IntegerSteps, IntegerTransducer
 from asrc.runtime.listener import Listener
 from asrc.runtime.models import read_model
