@@ -4,6 +4,9 @@ Choices are in a JSON file in the user's cache folder, `ASRC_CACHE` or `~/.cache
 `deterministic` is set (`ASRC_DETERMINISTIC=1` does), the first candidate is taken: nothing is
 measured, so that the same program runs on every machine of a kind. In the interpreter it is that of
 the largest tiles.
+
+Compiling takes far longer than measuring, so all candidates are compiled at once, in threads; then
+they are measured one after the other.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from math import prod
+from functools import partial
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +64,11 @@ class Tuner:
         run: Callable[[Config], object],
         device: torch.device,
     ) -> Config:
-        """The candidate that runs fastest for such a shape; `run` launches the kernel once."""
+        """The candidate that runs fastest for such a shape; `run` launches the kernel once.
+
+        It is the first where none could be measured: while a CUDA graph is recorded, or where each
+        fails, which the launch behind this says again.
+        """
         if device.type != "cuda":  # the interpreter's time goes by the number of programs
             return max(candidates, key=lambda one: prod(one.sizes.values()))
         if self.deterministic or len(candidates) == 1:
@@ -67,11 +76,12 @@ class Tuner:
         place = self._place(device)
         self._read(place)
         key = f"{kernel} {' '.join(map(str, shape))} of {len(candidates)}"
-        if key not in self.chosen:
-            times = [_time(run, candidate) for candidate in candidates]
-            self.chosen[key] = times.index(min(times))
-            self._write(place)
-        return candidates[self.chosen[key]]
+        if key not in self.chosen and not torch.cuda.is_current_stream_capturing():
+            times = _times(run, candidates, device)
+            if min(times) < inf:
+                self.chosen[key] = times.index(min(times))
+                self._write(place)
+        return candidates[self.chosen.get(key, 0)]
 
     def _place(self, device: torch.device) -> Path:
         name = torch.cuda.get_device_name(device).replace(" ", "-")
@@ -95,12 +105,32 @@ def _cache() -> Path:
     return Path(os.environ.get("ASRC_CACHE") or Path.home() / ".cache/asrc")
 
 
+def _times(
+    run: Callable[[Config], object], candidates: Sequence[Config], device: torch.device
+) -> list[float]:
+    """Milliseconds of each; infinite for one that does not run, as it is too large for the device
+    or the compiler fails."""
+    stream = torch.cuda.current_stream(device)
+    with ThreadPoolExecutor(min(len(candidates), os.cpu_count() or 1)) as pool:
+        runs = list(pool.map(partial(_runs, run, stream), candidates))
+    return [_time(run, one) if good else inf for one, good in zip(candidates, runs, strict=True)]
+
+
+def _runs(run: Callable[[Config], object], stream: torch.cuda.Stream, candidate: Config) -> bool:
+    """Compiles it, and launches it once; a thread has a stream of its own until it is told."""
+    try:
+        with torch.cuda.stream(stream), torch.no_grad():
+            run(candidate)
+    except (triton.TritonError, RuntimeError):
+        return False
+    return True
+
+
 def _time(run: Callable[[Config], object], candidate: Config) -> float:
-    """Milliseconds; infinite where the device has too little of something for it."""
     try:
         return float(triton.testing.do_bench(lambda: run(candidate), warmup=5, rep=20))
-    except (triton.runtime.errors.OutOfResources, triton.CompilationError):
-        return float("inf")
+    except (triton.TritonError, RuntimeError):
+        return inf
 
 
 TUNER = Tuner(deterministic=os.environ.get("ASRC_DETERMINISTIC") == "1")

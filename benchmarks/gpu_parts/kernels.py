@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from asrc.backends.torch.attention import in_heads, relative_scores
+from asrc.backends.torch.attention import attend, in_heads, relative_scores
 from asrc.backends.torch.audio import Logmel
+from asrc.backends.torch.stepping import apart
 from asrc.backends.triton.kernels import active as act
 from asrc.backends.triton.kernels import attention as att
 from asrc.backends.triton.kernels import depthwise as dw
@@ -22,9 +23,18 @@ from asrc.backends.triton.kernels import logmel as mel
 from asrc.backends.triton.kernels import lstm as rec
 from asrc.backends.triton.kernels import norm
 from asrc.backends.triton.kernels import transducer_loss as loss
-from asrc.backends.triton.kernels.rings import Moment
-from asrc.backends.triton.packed import Packed, Weight, packed
-from asrc.benchmarks.gpu_parts.measuring import Bench, Call, Case, Rows
+from asrc.backends.triton.kernels.rings import Moment, window
+from asrc.backends.triton.packed import Packed, Weight, bytes_of, packed
+from asrc.benchmarks.gpu_parts.measuring import (
+    Bench,
+    Call,
+    Case,
+    Launched,
+    Rows,
+    rotated,
+    times_of,
+)
+from asrc.benchmarks.gpu_parts.steps import in_places
 
 
 def both(bench: Bench, kernel: Call, plain: Call, *, compiled: bool = True) -> dict[str, Any]:
@@ -44,33 +54,65 @@ def narrow(weight: Tensor, bits: int) -> Packed:
 # --- products ---------------------------------------------------------------------------------
 
 
-def linear_rows(bench: Bench) -> Rows:
-    sizes = [(32, 48)] if bench.smoke else [(2560, 640), (4096, 4096)]
-    few, widths = ((1, 9), (4,)) if bench.smoke else ((1, 8, 64), (4, 2, 3, 5, 8))
-    for bits in widths:
-        for n, k in sizes:
-            for rows in few:
+def linear_rows(widths: tuple[int, ...], bench: Bench) -> Rows:
+    sizes = [(32, 48)] if bench.smoke else [(4096, 4096), (2560, 640)]
+    for bits in widths[:1] if bench.smoke else widths:
+        for rows in (1, 9) if bench.smoke else (1, 8, 64):
+            for n, k in sizes:
                 title = f"product {rows} x {k} to {n}, {bits} bits"
                 yield title, partial(product, bench, rows, n, k, bits)
 
 
 def product(bench: Bench, rows: int, n: int, k: int, bits: int) -> Case:
+    """With one weight after the other, more of them than a cache holds."""
     x, dense = bench.random(rows, k), bench.random(n, k, seed=1, dtype=torch.float32)
     weight = narrow(dense, bits)
-    codes = weight.indices().to(torch.uint8)
-    same = weight.dense().to(x.dtype)
+    codes, same = weight.indices().to(torch.uint8), weight.dense().to(x.dtype)
+    times = times_of(weight.nbytes, bench)
+    packs = [replace(weight, words=weight.words.clone()) for _ in range(times)]
+    every = [codes.clone() for _ in range(times)]
 
-    def plain() -> Tensor:
+    def plain(codes: Tensor) -> Tensor:
         values = weight.book[codes.int()] * weight.scale[:, None]
         return functional.linear(x, values.to(x.dtype))
 
-    # Of the peers in 4 bits only; compiling each of the others would take all the time there is.
-    ways = both(bench, lambda: lin.linear(x, weight), plain, compiled=bits == 4)
-    ways["cuBLAS, 16 bits"] = lambda: lambda: functional.linear(x, same)
+    ways: dict[str, Callable[[], Call]] = {
+        "kernel": lambda: rotated([partial(lin.linear, x, pack) for pack in packs]),
+        "PyTorch": lambda: rotated([partial(plain, one) for one in every]),
+    }
+    if bits == 4:  # compiling each of the others would take all the time there is
+        ways["torch.compile"] = lambda: over(bench.compiled(plain), every)
+    dense_ways = {"cuBLAS, 16 bits": lambda one: partial(functional.linear, x, one)}
     if bits == 4:
-        ways |= {"torchao, 4 bits": partial(torchao, x, same)}
-        ways |= {"bitsandbytes, 4 bits": partial(bitsandbytes, x, same)}
-    return Case(ways, lin.cost(rows, weight, x.element_size()))
+        dense_ways |= {
+            "tinygemm, 4 bits": partial(tinygemm, x, codes, weight.scale),
+            "torchao, 4 bits": partial(torchao, x),
+            "bitsandbytes, 4 bits": partial(bitsandbytes, x),
+        }
+    for way, make in dense_ways.items():
+        ways[way] = partial(beside, make, same, times)
+    return Case(ways, lin.cost(rows, weight, x.element_size()), times=times)
+
+
+def over(call: Callable[[Tensor], Tensor], weights: list[Tensor]) -> Call:
+    return rotated([partial(call, weight) for weight in weights])
+
+
+def beside(make: Callable[[Tensor], Call], weight: Tensor, times: int) -> Call:
+    """Of so many copies of a weight."""
+    return rotated([make(weight.clone()) for _ in range(times)])
+
+
+def tinygemm(x: Tensor, codes: Tensor, scale: Tensor, _: Tensor) -> Call:
+    """PyTorch's own product in 4 bits: `(code - 8) * step + zero`, which an even grid is."""
+    if not x.is_cuda:
+        raise NotImplementedError("tinygemm is left out of a smoke test")
+    group = next(g for g in (256, 128, 64, 32) if x.shape[1] % g == 0)
+    pairs = (codes[:, ::2] << 4 | codes[:, 1::2]).contiguous()
+    words = torch._convert_weight_to_int4pack(pairs, 8)
+    steps = torch.stack([2 * scale / 15, scale / 15], -1).to(x.dtype)
+    steps = steps.expand(x.shape[1] // group, *steps.shape).contiguous()
+    return lambda: torch._weight_int4pack_mm(x, words, group, steps)
 
 
 def layer(weight: Tensor) -> nn.Linear:
@@ -123,7 +165,7 @@ def cudnn(weight: Tensor, bias: Tensor) -> nn.LSTM:
     made.bias_ih_l0.copy_(bias)
     made.bias_hh_l0.zero_()
     made.flatten_parameters()
-    return made
+    return made.eval()  # in training it keeps what the gradient needs
 
 
 def cell(x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -135,20 +177,43 @@ def cell(x: Tensor, h: Tensor, c: Tensor, weight: Tensor, bias: Tensor) -> Tenso
 
 
 def lstm_step(bench: Bench, batch: int, cells: int, bits: int) -> Case:
+    """With one weight after the other, more of them than a cache holds."""
     dtype = torch.float32 if bench.smoke else torch.float16
     weight = lstm_weight(bench, cells, dtype, bits)
     dense = (weight.dense() if isinstance(weight, Packed) else weight).to(dtype)
     bias = bench.random(4 * cells, seed=2, dtype=dtype)
     x, h, c = (bench.random(batch, cells, seed=n, dtype=dtype) for n in (3, 4, 5))
-    states = rec.States(h.clone(), c.clone(), torch.arange(batch, device=bench.device))
-    net = cudnn(dense, bias)
-    ways = both(
-        bench,
-        lambda: rec.lstm_step(x, states, weight, bias),
-        lambda: cell(x, h, c, dense, bias),
-    )
-    ways["cuDNN"] = lambda: lambda: net(x[:, None], (h[None], c[None]))[0]
-    return Case(ways, rec.cost(batch, 1, weight, cells, x.element_size()))
+    slots, times = torch.arange(batch, device=bench.device), times_of(bytes_of(weight), bench)
+
+    def kernel() -> Call:
+        states = [rec.States(h.clone(), c.clone(), slots) for _ in range(times)]
+        weights = [copy_of(weight) for _ in range(times)]
+        pairs = zip(states, weights, strict=True)
+        return rotated([partial(rec.lstm_step, x, each, own, bias) for each, own in pairs])
+
+    def plain(weight: Tensor) -> Tensor:
+        return cell(x, h, c, weight, bias)
+
+    def net(weight: Tensor) -> Call:
+        made = cudnn(weight, bias)
+        return lambda: made(x[:, None], (h[None], c[None]))[0]
+
+    ways: dict[str, Callable[[], Call]] = {
+        "kernel": kernel,
+        "PyTorch": partial(beside, lambda own: partial(plain, own), dense, times),
+        "cuDNN": partial(beside, net, dense, times),
+    }
+    if bits == 0:  # the rivals of few bits are the same
+        weights = [dense.clone() for _ in range(times)]
+        ways["torch.compile"] = lambda: over(bench.compiled(plain), weights)
+    cost = rec.cost(batch, 1, weight, cells, x.element_size())
+    return Case(ways, cost, times=times, again=False)
+
+
+def copy_of(weight: Weight) -> Weight:
+    if isinstance(weight, Packed):
+        return replace(weight, words=weight.words.clone())
+    return weight.clone()
 
 
 def lstm_sequence(bench: Bench, batch: int, frames: int, cells: int) -> Case:
@@ -221,6 +286,8 @@ def flex(
     (first, last), frames = bounds, len(bounds[0])
     if bench.smoke:
         raise NotImplementedError("FlexAttention is left out of a smoke test")
+    own = import_module("torch.nn.attention.flex_attention")
+    flex_attention, create_block_mask = own.flex_attention, own.create_block_mask
     block = create_block_mask(
         lambda b, h, i, j: (j >= first[i]) & (j <= last[i]), None, None, frames, frames,
         device=str(bench.device),
@@ -246,11 +313,18 @@ def attention_step(bench: Bench, streams: int, width: int, heads: int) -> Case:
     spans = att.intervals(8, 72, right=None, device=bench.device)
     r = bench.random(1, 79, width, seed=7)
     given = (q, k, v, heads, ring, *spans, None, p, r)
-    ways = both(
-        bench,
-        lambda: att.attention_step(*given, low=-71),
-        lambda: att.reference_step(*given, low=-71),
-    )
+    s = torch.arange(72, device=bench.device)
+    seen = (s >= spans[0][:, None]) & (s <= spans[1][:, None])
+    place = apart(r, tuple(range(8)), tuple(range(72)), -71)
+
+    def plain() -> Tensor:
+        """What `att.reference_step` makes, with nothing copied from the host."""
+        keys, values = (window(x, new, ring.now) for x, new in ((ring.keys, k), (ring.values, v)))
+        there = ring.now.oldest(64).unsqueeze(1) + s >= 0
+        bias = in_places(p, r, heads, place)
+        return attend(q, keys, values, heads, seen & there.unsqueeze(1), bias)
+
+    ways = both(bench, lambda: att.attention_step(*given, low=-71), plain)
     return Case(ways, att.cost(q, *spans, p, r))
 
 
@@ -279,8 +353,15 @@ def filters(bench: Bench, batch: int, frames: int, width: int) -> Case:
     x, weight = bench.random(batch, frames, 2 * width), bench.random(width, 31, seed=1)
     bias, scale, shift = (bench.random(width, seed=n) for n in (2, 3, 4))
     around = dw.Around(True, (scale, shift), "swish")
+
+    def plain() -> Tensor:
+        """What `dw.reference` makes, with no module made on the way."""
+        rows = functional.pad(functional.glu(x, -1).transpose(1, 2), (30, 0))
+        y = functional.conv1d(rows, weight[:, None], bias, groups=width).transpose(1, 2)
+        return functional.silu(y * scale + shift)
+
     given = (x, weight, bias, (30, 0, 1, 1), around)
-    ways = both(bench, lambda: dw.depthwise(*given), lambda: dw.reference(*given))
+    ways = both(bench, lambda: dw.depthwise(*given), plain)
     cost = dw.cost(batch, frames, weight, (30, 0, 1, 1), True, x.element_size())
     return Case(ways, cost)
 
@@ -288,7 +369,11 @@ def filters(bench: Bench, batch: int, frames: int, width: int) -> Case:
 def layer_norm(bench: Bench, rows: int, width: int) -> Case:
     x, weight, bias = (bench.random(*s) for s in ((rows, width), (width,), (width,)))
     given = (x, weight, bias, 1e-5)
-    ways = both(bench, lambda: norm.layer_norm(*given)[0], lambda: norm.reference(*given)[0])
+    ways = both(
+        bench,
+        lambda: norm.layer_norm(*given)[0],
+        lambda: functional.layer_norm(x, (width,), weight, bias, 1e-5),
+    )
     return Case(ways, norm.cost(x))
 
 
@@ -350,8 +435,11 @@ def transducer(bench: Bench, shape: tuple[int, int, int, int], dtype: torch.dtyp
         return out
 
     given = (logits, targets, frames, labels)
-    ways = both(bench, kernel, partial(graded, loss.reference, *given), compiled=False)
-    ways["torchaudio"] = partial(torchaudio, *given)
+    ways: dict[str, Callable[[], Call]] = {
+        "kernel": lambda: kernel,
+        "PyTorch": lambda: Launched(partial(graded, loss.reference, *given)),
+        "torchaudio": lambda: Launched(torchaudio(*given)),
+    }
     return Case(ways, loss.cost(shape, logits.element_size()))
 
 
@@ -368,7 +456,8 @@ def torchaudio(logits: Tensor, *rest: Tensor) -> Call:
 
 
 SECTIONS: Mapping[str, Callable[[Bench], Rows]] = {
-    "linear": linear_rows,
+    "linear": partial(linear_rows, (4,)),
+    "bits": partial(linear_rows, (2, 8, 3, 5)),
     "lstm": lstm_rows,
     "attention": attention_rows,
     "rows": other_rows,

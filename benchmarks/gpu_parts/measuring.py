@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +19,12 @@ from asrc.backends.triton.kernels.cost import Cost
 Call: TypeAlias = Callable[[], Tensor]
 Ways: TypeAlias = Mapping[str, Callable[[], Call]]
 """By name, what makes a call; the first is a kernel, the second PyTorch."""
+MANY = 160
+"""The most calls that are timed together, and bytes that these read at least: more than a cache
+has."""
+ENOUGH = 1 << 27
+WRONG = 0.05
+"""A difference that no rounding makes."""
 
 HEAD = """\
 | what | by | median, ms | 10 % to 90 %, ms | MB | GFLOP | of roofline | kernel is faster by \
@@ -26,11 +34,17 @@ HEAD = """\
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured; `audio` are the seconds of sound that a call hears."""
+    """What is measured; `audio` are the seconds of sound that a call hears. A call of a way does
+    `times` times what `cost` is of, each time with other numbers. Without `again`, another call
+    makes something else: it moves a state. Without `close`, rounding may make something else: a
+    label, and all behind it."""
 
     ways: Ways
     cost: Cost | None = None
     audio: float = 0.0
+    times: int = 1
+    again: bool = True
+    close: bool = True
 
 
 Rows: TypeAlias = Iterator[tuple[str, Callable[[], Case]]]
@@ -38,7 +52,7 @@ Rows: TypeAlias = Iterator[tuple[str, Callable[[], Case]]]
 
 @dataclass(frozen=True)
 class Launched:
-    """A call that is measured as it is."""
+    """A call that is measured as it is: it asks the host, say."""
 
     call: Call
 
@@ -48,10 +62,16 @@ class Launched:
 
 @dataclass
 class Bench:
-    """A device, and how it is measured: `longest` are the seconds of a row's turns."""
+    """A device, and how it is measured: `longest` are the seconds of a row's turns.
+
+    `traces` are what was raised, and where. What broke off a CUDA graph has `spoiled` the process:
+    PyTorch does not take its stream and its memory back then.
+    """
 
     smoke: bool
-    longest: float = 4.0
+    longest: float = 2.0
+    traces: list[str] = field(default_factory=list)
+    spoiled: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -72,7 +92,7 @@ class Bench:
         return torch.compile(call, mode="max-autotune-no-cudagraphs")
 
     def captured(self, call: Call) -> Call:
-        """In a CUDA graph."""
+        """In a CUDA graph, which is played once."""
         if self.smoke:
             return Launched(call)
         side = torch.cuda.Stream()
@@ -81,14 +101,33 @@ class Bench:
             call()
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            made = call()
+        try:
+            with torch.cuda.graph(graph):
+                made = call()
+        except Exception:
+            self.spoiled = True
+            raise
 
         def replay() -> Tensor:
             graph.replay()
             return made
 
+        replay()
+        torch.cuda.synchronize()
         return Launched(replay)
+
+    def failed(self, where: str, error: Exception) -> str:
+        """Its first line; the rest is kept, unless something is not installed."""
+        if not isinstance(error, ImportError | NotImplementedError):
+            self.traces.append(f"{where}\n{''.join(traceback.format_exception(error))}")
+        return first_line(error)
+
+    def emptied(self) -> None:
+        """Memory of a row goes back. Raises what a kernel that failed has left behind."""
+        gc.collect()
+        if not self.smoke:
+            torch.cuda.synchronize()
+            torch.cuda.empty_cache()
 
     def seconds(self, call: Callable[[], object]) -> float:
         if self.smoke:
@@ -105,19 +144,32 @@ class Bench:
 
     @cached_property
     def flush(self) -> Tensor:
-        """More than any cache has."""
-        return torch.empty(1 << 29, dtype=torch.int8, device=self.device)
+        """More than any cache has; writing it takes as long as a graph of some hundred launches
+        takes to be started."""
+        return torch.empty(1 << 30, dtype=torch.int8, device=self.device)
 
-    def turns(self, calls: Mapping[str, Call]) -> dict[str, list[float]]:
-        """Seconds of each call; they take turns until the time is over."""
-        times: dict[str, list[float]] = {name: [] for name in calls}
-        start, most = time.perf_counter(), 1 if self.smoke else 60
+    def awake(self) -> None:
+        """Clocks fall while nothing runs, and something was compiled just now."""
+        for _ in range(0 if self.smoke else 500):
+            self.flush.zero_()
+
+    def turns(self, found: Mapping[str, Measured]) -> None:
+        """Times of each; they take turns until the time is over, or the call fails."""
+        self.awake()
+        start, most = time.perf_counter(), 1 if self.smoke else 100
         for turn in range(most):
             if turn and time.perf_counter() - start > self.longest:
                 break
-            for name, call in calls.items():
-                times[name].append(self.seconds(call))
-        return times
+            for way, one in found.items():
+                self._turn(way, one)
+
+    def _turn(self, way: str, one: Measured) -> None:
+        if one.call is None or one.error:
+            return
+        try:
+            one.times.append(self.seconds(one.call))
+        except Exception as error:  # noqa: BLE001  it is a line of the table
+            one.error = self.failed(way, error)
 
     @cached_property
     def card(self) -> tuple[float, float]:
@@ -140,23 +192,26 @@ class Measured:
     call: Call | None = None
     made: Tensor | None = None
     error: str = ""
+    note: str = ""
     times: list[float] = field(default_factory=list)
 
 
-def guarded(make: Callable[[], Call], bench: Bench) -> Measured:
+def guarded(way: str, make: Callable[[], Call], bench: Bench, again: bool) -> Measured:
     """Called once, then in a graph if one can be made."""
     try:
         call = make()
         made = call().detach().float().clone()
     except Exception as error:  # noqa: BLE001  it is a line of the table
-        return Measured(error=first_line(error))
+        return Measured(error=bench.failed(way, error))
     if isinstance(call, Launched):
         return Measured(call, made)
     try:
-        return Measured(bench.captured(call), made)
-    except Exception:  # noqa: BLE001  what a graph does not take is launched
-        bench.seconds(call)
-        return Measured(call, made)
+        graph = bench.captured(call)
+    except Exception as error:  # noqa: BLE001  what a graph does not take is launched
+        bench.failed(f"{way}, in a CUDA graph", error)
+        return Measured(call, made, note=", launched: no CUDA graph")
+    gap = gap_of(graph().nan_to_num(), made.nan_to_num()) if again else 0.0
+    return Measured(graph, made, "" if gap < WRONG else f"its CUDA graph differs by {gap:.1e}")
 
 
 def first_line(error: BaseException) -> str:
@@ -166,30 +221,31 @@ def first_line(error: BaseException) -> str:
 
 def lines(name: str, case: Case, bench: Bench) -> Iterator[str]:
     torch._dynamo.reset()  # of a function, but a few shapes are compiled
-    found = {way: guarded(make, bench) for way, make in case.ways.items()}
-    calls = {way: one.call for way, one in found.items() if one.call is not None}
-    for way, times in bench.turns(calls).items():
-        found[way].times = times
+    found = {way: guarded(way, make, bench, case.again) for way, make in case.ways.items()}
+    bench.turns(found)
     kernel, plain = list(found.values())[:2]
     for way, one in found.items():
-        yield f"| {name} | {way} | {' | '.join(cells(one, kernel, plain, case, bench))} |"
+        said = f"{way}{one.note}"
+        yield f"| {name} | {said} | {' | '.join(cells(one, kernel, plain, case, bench))} |"
 
 
 def cells(
     one: Measured, kernel: Measured, plain: Measured, case: Case, bench: Bench
 ) -> Iterator[str]:
-    if one.error:
-        yield one.error
+    if one.error or not one.times:
+        yield one.error or "not measured"
         yield from 7 * [""]
         return
-    middle = statistics.median(one.times)
+    times = [each / case.times for each in one.times]
+    middle = statistics.median(times)
     yield f"{1000 * middle:.4f}"
-    yield " to ".join(f"{1000 * end:.4f}" for end in ends(one.times))
+    yield " to ".join(f"{1000 * end:.4f}" for end in ends(times))
     yield from costs(case.cost if one is kernel else None, middle, bench)
     other = one is not kernel and kernel.times
-    yield f"{middle / statistics.median(kernel.times):.2f}" if other else ""
+    yield f"{case.times * middle / statistics.median(kernel.times):.2f}" if other else ""
     yield f"{case.audio / middle:.0f}" if case.audio else ""
-    yield difference(one.made, plain.made) if one is not plain else ""
+    wrong = WRONG if case.close else float("inf")
+    yield difference(one.made, plain.made, wrong) if one is not plain else ""
 
 
 def ends(times: list[float]) -> tuple[float, float]:
@@ -206,10 +262,32 @@ def costs(cost: Cost | None, middle: float, bench: Bench) -> list[str]:
     return [f"{cost.bytes / 1e6:.3f}", f"{cost.flops / 1e9:.3f}", f"{share:.0%}"]
 
 
-def difference(found: Tensor | None, wanted: Tensor | None) -> str:
+def difference(found: Tensor | None, wanted: Tensor | None, wrong: float = WRONG) -> str:
     if found is None or wanted is None:
         return ""
     if found.numel() != wanted.numel():
         return f"{list(found.shape)} for {list(wanted.shape)}"
-    gap = (found.flatten() - wanted.flatten()).abs().max() / wanted.abs().max().clamp(min=1e-30)
-    return f"{float(gap):.1e}"
+    gap = gap_of(found, wanted)
+    return f"{gap:.1e}" if gap < wrong else f"{gap:.1e}: wrong"
+
+
+def gap_of(found: Tensor, wanted: Tensor) -> float:
+    """Relative to the largest number; NaN where any is."""
+    gap = (found.flatten().float() - wanted.flatten()).abs().max()
+    return float(gap / wanted.abs().max().clamp(min=1e-30))
+
+
+def rotated(calls: list[Call]) -> Call:
+    """All of them, one after the other; gives what the first makes."""
+
+    def call() -> Tensor:
+        first, *_ = [each() for each in calls]
+        return first
+
+    return call
+
+
+def times_of(nbytes: int, bench: Bench) -> int:
+    """How many calls, each with a weight of so many bytes, read more than a cache holds: what one
+    call takes is then not a matter of starting it."""
+    return 2 if bench.smoke else max(1, min(MANY, -(-ENOUGH // nbytes)))

@@ -16,29 +16,57 @@ from asrc.backends.torch.lowered import Lowered, lower
 from asrc.backends.torch.streams import Streams
 from asrc.backends.triton.lowering import to_triton
 from asrc.benchmarks.gpu_parts.measuring import Bench, Call, Case, Launched, Rows
+from asrc.benchmarks.gpu_parts.steps import counted
+from asrc.compiler.facts import Facts
+from asrc.compiler.irread import parse_graph
+from asrc.compiler.irtext import print_graph
 
 MODELS = Path(__file__).parents[2] / "models"
+GRAPHS = Path(__file__).parents[2] / "build/gpu"
 RATE = 16_000
 
 
 def lowered(bench: Bench, file: str, pipeline: str | None) -> Lowered:
-    small = "small/" if bench.smoke else ""
-    model = asrc.load(str(MODELS / f"{small}{file}.asr"))
-    facts = model.results[pipeline].facts if pipeline else model.facts
-    assert facts is not None
-    made = lower(facts)
+    made = lower(facts_of(bench, file, pipeline))
     initialise(made, seed=1)
     return made.eval().to(bench.device)
 
 
+def facts_of(bench: Bench, file: str, pipeline: str | None) -> Facts:
+    """Of the model's text; of its graph as `written` left it, where there is no `lark` to read
+    that."""
+    name = f"small/{file}" if bench.smoke else file
+    try:
+        model = asrc.load(str(MODELS / f"{name}.asr"))
+    except ImportError:
+        graph = GRAPHS / f"{name}.graph"
+        if not graph.exists():
+            raise
+        return Facts(parse_graph(graph.read_text(encoding="utf-8")))
+    facts = model.results[pipeline].facts if pipeline else model.facts
+    assert facts is not None
+    return facts
+
+
+def written(bench: Bench) -> list[Path]:
+    """The models' graphs, as files that are read without other packages than PyTorch's."""
+    folder, made = GRAPHS / "small" if bench.smoke else GRAPHS, []
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, pipeline in FILES.items():
+        made.append(folder / f"{file}.graph")
+        text = print_graph(facts_of(bench, file, pipeline).graph)
+        made[-1].write_text(text, encoding="utf-8")
+    return made
+
+
 def model_rows(file: str, pipeline: str | None, bench: Bench) -> Rows:
-    """Offline, then steps; then the same beside compiled ones, which may take all the time."""
+    """Steps and offline; then the same beside compiled ones, which may take all the time."""
     plain = lowered(bench, file, pipeline)
     sides = to_triton(plain), plain
     batch, seconds = (1, 0.3) if bench.smoke else (16, 15.0)
     for compiled in (False, True):
         beside = ", compiled" if compiled else ""
-        yield (
+        offline = (
             f"{file} offline, {batch} x {seconds:g} s{beside}",
             partial(whole, bench, sides, batch, seconds, compiled),
         )
@@ -47,6 +75,8 @@ def model_rows(file: str, pipeline: str | None, bench: Bench) -> Rows:
                 f"{file} step, {streams} streams{beside}",
                 partial(step, bench, sides, streams, compiled),
             )
+            if streams == 1:
+                yield offline
 
 
 def whole(
@@ -54,10 +84,7 @@ def whole(
 ) -> Case:
     audio = bench.random(batch, int(RATE * seconds), 1, dtype=torch.float32)
     kernel, plain = (partial(encoded, side, audio) for side in sides)
-    ways = launched(kernel, plain)
-    if compiled:
-        ways["torch.compile"] = lambda: Launched(bench.compiled(plain))
-    return Case(ways, audio=batch * seconds)
+    return Case(ways_of(bench, kernel, plain, compiled), audio=batch * seconds)
 
 
 def encoded(side: Lowered, audio: Tensor) -> Tensor:
@@ -72,18 +99,19 @@ def encoded(side: Lowered, audio: Tensor) -> Tensor:
 def step(bench: Bench, sides: tuple[Lowered, Lowered], streams: int, compiled: bool) -> Case:
     """Of streams that have begun; the state goes in and comes out, as a graph needs it."""
     kernel, plain = (one_step(bench, side, streams) for side in sides)
-    ways = launched(kernel, plain)
-    ways["kernel, CUDA graph"] = partial(bench.captured, kernel)
-    ways["PyTorch, CUDA graph"] = partial(bench.captured, plain)
+    audio = streams * heard(sides[1]) / RATE
+    return Case(ways_of(bench, kernel, plain, compiled), audio=audio)
+
+
+def ways_of(bench: Bench, kernel: Call, plain: Call, compiled: bool) -> dict[str, Any]:
+    """Each in a CUDA graph; on kernels and in PyTorch without one too."""
+    ways = {"kernel": lambda: kernel, "PyTorch": lambda: plain}
     if compiled:
-        ways["torch.compile"] = lambda: Launched(bench.compiled(plain))
-        ways["torch.compile, CUDA graph"] = lambda: bench.captured(bench.compiled(plain))
-    return Case(ways, audio=streams * heard(sides[1]) / RATE)
-
-
-def launched(kernel: Call, plain: Call) -> dict[str, Any]:
-    """Without a CUDA graph."""
-    return {"kernel": lambda: Launched(kernel), "PyTorch": lambda: Launched(plain)}
+        return ways | {"torch.compile": lambda: bench.compiled(plain)}
+    return ways | {
+        "kernel, launched": lambda: Launched(kernel),
+        "PyTorch, launched": lambda: Launched(plain),
+    }
 
 
 def heard(side: Lowered) -> int:
@@ -99,20 +127,23 @@ def one_step(bench: Bench, side: Lowered, streams: int) -> Call:
     }
     for _ in range(module.warm_up + 1):
         held.step(feeds)
+    if not side.on_kernels:
+        module = counted(module)
     given, skipped = held.arguments(module, feeds), 2 * len(module.outputs)
     after = {name: x.clone() for name, x in held.state.items()}
 
-    def once() -> Any:
-        """With new frames written to rings, but not those that are read: calls are alike."""
+    def once() -> Tensor:
+        """With new states written, but not over those that are read: calls are alike."""
         made = module.module(*given)
-        module.moved(held.age, after, made[skipped:])
+        for name, x in module.moved(held.age, after, made[skipped:]).items():
+            if x is not after[name]:
+                after[name].copy_(x)
         return made[0]
 
     return once
 
 
+FILES = {"rnnt": None, "conformer_transducer": "stream", "convrnnt": None}
 SECTIONS: Mapping[str, Callable[[Bench], Rows]] = {
-    "rnnt": partial(model_rows, "rnnt", None),
-    "conformer": partial(model_rows, "conformer_transducer", "stream"),
-    "convrnnt": partial(model_rows, "convrnnt", None),
+    file.partition("_")[0]: partial(model_rows, file, pipeline) for file, pipeline in FILES.items()
 }

@@ -26,7 +26,7 @@ def softplus(x):
 def activate(x, ACT: tl.constexpr):
     """float32 to float32."""
     if ACT == "relu":
-        x = tl.maximum(x, 0.0)
+        x = tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)
     elif ACT == "swish":
         x = x * tl.sigmoid(x)
     elif ACT == "sigmoid":

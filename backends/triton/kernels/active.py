@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from math import prod
 from typing import TypeAlias
 
@@ -187,7 +188,8 @@ def _product(
 
     shape = (about(m), n, k, bits, kind["SCATTER"], x.dtype)
     tiles = (_PACKED if bits % 4 else _STAGED) if bits else _FLOAT
-    best = TUNER.best("active", shape, tiles, lambda one: run(one, _half(m, x.device)), x.device)
+    half = cache(lambda: _half(m, x.device))
+    best = TUNER.best("active", shape, tiles, lambda one: run(one, half()), x.device)
     run(best, listed)
 
 
@@ -229,7 +231,7 @@ def _gates(gate, r, R):
     return (tl.load(gate + r, r < R, 0) != 0).to(tl.int32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("R",))
 def _counts(gate, counts, R, BLOCK: tl.constexpr):
     block = tl.program_id(0)
     r = block * BLOCK + tl.arange(0, BLOCK)
@@ -248,7 +250,7 @@ def _sums(counts, block, blocks, BLOCK: tl.constexpr):
     return before, total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("R", "blocks"))
 def _list(
     gate, counts, index, count, R, blocks, BLOCK: tl.constexpr, MANY: tl.constexpr
 ):  # fmt: skip
@@ -306,7 +308,7 @@ def _products(
     return acc
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("M",))
 def _tile(
     x, words, book, scale, bias, index, count, residual, y, M, N, K, per_lane, factor,
     BITS: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,

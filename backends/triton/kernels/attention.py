@@ -362,7 +362,7 @@ def _softened(scores, value, peak, total, acc):
     return top, total * fade + tl.sum(weight, 1), acc
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("Q", "new", "R", "there_b", "first_b", "last_b"))
 def _attended(
     q, k, v, held_k, held_v, age, p, r, there, first, last, y,
     Q, new, R, held, count, start, heads, scale, shift,

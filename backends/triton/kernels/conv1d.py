@@ -169,7 +169,7 @@ def finished(
     tl.store(y + place, acc.to(y.dtype.element_ty), inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("M", "T", "made"))
 def _convolved(
     x, weight, bias, residual, lengths, y, M, T, D, N, K, outputs, parts, made,
     past, by, stride, x_batch, x_frame, x_dim, w_row, w_dim, w_tap, factor,

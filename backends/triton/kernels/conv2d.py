@@ -128,7 +128,7 @@ def _launched(
 # --- kernel ---
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("M", "T", "made"))
 def _convolved(
     x, weight, bias, residual, lengths, y, M, T, C, F, N, K, outputs, parts, made, high,
     past, by, stride, hop, side, x_batch, x_frame, x_channel, x_band, factor,

@@ -207,7 +207,8 @@ def _offline_launched(
 
     def run(config: Config) -> None:
         tiles = triton.cdiv(made, config.sizes["BLOCK_T"])
-        _offline[batch, tiles, triton.cdiv(channels, config.sizes["BLOCK_C"])](
+        # Only the first axis of a grid may be longer than 65535.
+        _offline[tiles, batch, triton.cdiv(channels, config.sizes["BLOCK_C"])](
             *given(tensors), x.shape[1], channels, made, past, by, stride, *x.stride()[:2], *mask,
             LENGTHS=lengths is not None, MASK=there is not None,
             **_options(weight, bias, around), **config.options(),
@@ -285,7 +286,7 @@ def _stored(
     tl.store(place, activate(acc, ACT).to(y.dtype.element_ty), (j < made)[:, None] & known[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("T", "made", "t_batch"))
 def _offline(
     x, weight, bias, scale, shift, lengths, there, y, T, C, made, past, by, stride,
     x_batch, x_frame, t_batch, t_frame, TAPS: tl.constexpr, BLOCK_T: tl.constexpr,
@@ -293,8 +294,8 @@ def _offline(
     NORM: tl.constexpr, LENGTHS: tl.constexpr, MASK: tl.constexpr,
 ):  # fmt: skip
     """A program makes a tile `[BLOCK_T, BLOCK_C]` of an utterance."""
-    b = tl.program_id(0).to(tl.int64)
-    j = tl.program_id(1) * BLOCK_T + tl.arange(0, BLOCK_T)
+    b = tl.program_id(1).to(tl.int64)
+    j = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
     c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     end = T
     if LENGTHS:

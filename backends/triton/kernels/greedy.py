@@ -379,9 +379,10 @@ def _look(
     if not plan.alone:
         parts = _split(e, streams.output, at, joint, plan.window)
         count = parts[0].shape[1]
+        wide = triton.next_power_of_2(count)
         _take[(len(e),)](
-            *at, *parts, *made, *sizes, count, WINDOW=plan.window,
-            PARTS=triton.next_power_of_2(count), num_warps=1,
+            *at, *parts, *made, *sizes, count, WINDOW=plan.window, PARTS=wide,
+            num_warps=min(8, max(1, plan.window * wide // 256)),
         )  # fmt: skip
         return
     weight, lane, kind = _read(joint)

@@ -118,7 +118,13 @@ def _packed(
 
     shape = (about(m), weight.rows, weight.columns, weight.bits, x.dtype)
     name = "linear.few" if few else "linear.many"
-    run(TUNER.best(name, shape, _FEW if few else _MANY, run, x.device))
+    run(TUNER.best(name, shape, _few(m) if few else _MANY, run, x.device))
+
+
+def _few(rows: int) -> tuple[Config, ...]:
+    """Those of few rows that keep their sums in registers, at most 128 a thread."""
+    sums = triton.next_power_of_2(rows) * 16
+    return tuple(one for one in _FEW if one.sizes["BLOCK"] * sums <= one.warps * 32 * 128)
 
 
 def _float(
@@ -219,7 +225,7 @@ def _few_rows(
     _finished(total, n, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("M",))
 def _many_rows(
     x, words, book, scale, bias, residual, y, M, N, K, per_lane, stride, factor,
     BITS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, ACT: tl.constexpr,
@@ -242,7 +248,7 @@ def _many_rows(
     _finished(acc, n, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("M",))
 def _product(
     x, weight, bias, residual, y, M, N, K, stride, factor,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, ACT: tl.constexpr,

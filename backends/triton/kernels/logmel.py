@@ -167,7 +167,7 @@ def _launch(
 # --- kernels ---
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("tiles", "samples", "frames", "of_batch"))
 def _logmel(
     audio, cosine, sine, bank, mean, deviation, y, tiles, samples, frames, channels, hop, window,
     lines, bins, of_batch, of_sample, of_channel, floor,

@@ -167,7 +167,7 @@ def _launch_sequence(
     on_gpu = y.device.type == "cuda"
     block = _CHUNK if on_gpu else max(16, triton.next_power_of_2(cells))
     parts = triton.cdiv(cells, block)
-    arrived = torch.zeros(triton.cdiv(batch, 16) * frames, dtype=torch.int32, device=y.device)
+    arrived = torch.zeros(1 + triton.cdiv(batch, 16) * frames, dtype=torch.int32, device=y.device)
     _sequence[(parts, triton.cdiv(batch, 16))](
         given, h, c, weight, y, arrived, batch, frames, cells, parts,
         GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3],
@@ -269,15 +269,20 @@ def _sums(given, rows, n, t, gate, B, T, H, inside):
     return tl.load(at, (rows < B)[:, None] & inside[None, :], 0.0).to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("B", "T"))
 def _sequence(
     given, h, c, weight, y, arrived, B, T, H, parts,
     GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr,
     BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, BARRIER: tl.constexpr,
 ):  # fmt: skip
     """A program makes `BLOCK` cells of 16 sequences, frame after frame."""
-    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    rows = tl.program_id(1) * 16 + tl.arange(0, 16)
+    part, group = tl.program_id(0), tl.program_id(1)
+    if BARRIER:
+        # In the order in which they begin, so that those which wait for each other run at once.
+        ticket = tl.atomic_add(arrived, 1, sem="relaxed")
+        part, group = ticket % parts, ticket // parts
+    n = part * BLOCK + tl.arange(0, BLOCK)
+    rows = group * 16 + tl.arange(0, 16)
     inside, mine = n < H, (rows < B)
     place = rows[:, None] * H + n[None, :]
     cell = tl.load(c + place, mine[:, None] & inside[None, :], 0.0).to(tl.float32)
@@ -301,13 +306,15 @@ def _sequence(
         at = y + (rows[:, None].to(tl.int64) * T + t) * H + n[None, :]
         tl.store(at, made.to(y.dtype.element_ty), mine[:, None] & inside[None, :])
         if BARRIER:
-            _meet(arrived + tl.program_id(1) * T + t, parts)
+            _meet(arrived + 1 + group * T + t, parts)
+        else:
+            tl.debug_barrier()  # what one thread has written others read
     tl.store(c + place, cell.to(c.dtype.element_ty), mine[:, None] & inside[None, :])
 
 
 @triton.jit
 def _meet(counter, parts):
-    """Until all programs are here; they all run at once, as there are no more than processors."""
+    """Until all programs of a group are here: no more than there are processors, all have begun."""
     tl.debug_barrier()
     tl.atomic_add(counter, 1, sem="release")
     while tl.atomic_add(counter, 0, sem="acquire") < parts:

@@ -20,6 +20,8 @@ from .cost import Cost
 
 MOST = 4
 """Operands of a chain."""
+FAR = 1 << 30
+"""Bytes from which on places are int64, which take several times as long to divide."""
 AXES = 5
 """Axes of a result, as far as they cannot be joined."""
 BINARY = ("add", "sub", "mul", "div", "rsub", "rdiv", "swish_gate")
@@ -58,12 +60,12 @@ def pointwise(operands: Sequence[Tensor], chain: Chain) -> Tensor:
     sizes, strides = _joined(shape, [x.expand(shape).stride() for x in operands])
     given = [operands[min(n, len(operands) - 1)] for n in range(MOST)]
     rows = [strides[min(n, len(operands) - 1)] for n in range(MOST)]
-    block = 1024
+    block, far = 1024, any(x.untyped_storage().nbytes() >= FAR for x in (*operands, y))
     _chain[(triton.cdiv(y.numel(), block),)](
         *given, y, y.numel(), *sizes[1:], *(step for row in rows for step in row),
         KINDS=tuple(link.kind for link in chain),
         OPERANDS=tuple(link.place for link in chain),
-        VALUES=tuple(float(link.value) for link in chain), LINKS=len(chain), BLOCK=block,
+        VALUES=tuple(float(link.value) for link in chain), LINKS=len(chain), BLOCK=block, WIDE=far,
     )  # fmt: skip
     return y
 
@@ -143,14 +145,14 @@ def _operand(x, a, b, c, d, e, inside, sa, sb, sc, sd, se):
     return tl.load(x + a * sa + b * sb + c * sc + d * sd + e * se, inside, 1.0).to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=("n1", "n2", "n3"))
 def _chain(
     x0, x1, x2, x3, y, N, n1, n2, n3, n4,
     a0, b0, c0, d0, e0, a1, b1, c1, d1, e1, a2, b2, c2, d2, e2, a3, b3, c3, d3, e3,
     KINDS: tl.constexpr, OPERANDS: tl.constexpr, VALUES: tl.constexpr, LINKS: tl.constexpr,
-    BLOCK: tl.constexpr,
+    BLOCK: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    place = tl.program_id(0).to(tl.int64 if WIDE else tl.int32) * BLOCK + tl.arange(0, BLOCK)
     inside = place < N
     e, left = place % n4, place // n4
     d, left = left % n3, left // n3
@@ -159,19 +161,19 @@ def _chain(
     acc = _operand(x0, a, b, c, d, e, inside, a0, b0, c0, d0, e0)
     for link in tl.static_range(LINKS):
         if OPERANDS[link] == -1:
-            acc = activate(acc, KINDS[link])
+            acc = activate(acc, tl.constexpr(KINDS[link]))
         elif OPERANDS[link] == -2:
-            acc = _combined(acc, VALUES[link], KINDS[link])
+            acc = _combined(acc, VALUES[link], tl.constexpr(KINDS[link]))
         elif OPERANDS[link] == 0:
             other = _operand(x0, a, b, c, d, e, inside, a0, b0, c0, d0, e0)
-            acc = _combined(acc, other, KINDS[link])
+            acc = _combined(acc, other, tl.constexpr(KINDS[link]))
         elif OPERANDS[link] == 1:
             other = _operand(x1, a, b, c, d, e, inside, a1, b1, c1, d1, e1)
-            acc = _combined(acc, other, KINDS[link])
+            acc = _combined(acc, other, tl.constexpr(KINDS[link]))
         elif OPERANDS[link] == 2:
             other = _operand(x2, a, b, c, d, e, inside, a2, b2, c2, d2, e2)
-            acc = _combined(acc, other, KINDS[link])
+            acc = _combined(acc, other, tl.constexpr(KINDS[link]))
         else:
             other = _operand(x3, a, b, c, d, e, inside, a3, b3, c3, d3, e3)
-            acc = _combined(acc, other, KINDS[link])
+            acc = _combined(acc, other, tl.constexpr(KINDS[link]))
     tl.store(y + place, acc.to(y.dtype.element_ty), inside)

@@ -74,7 +74,7 @@ def _launched(x: Tensor, there: Tensor, start: Tensor | None, y: Tensor) -> None
 # --- kernel ---
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("T", "t_outer"))
 def _summed(
     x, there, start, y, T, C, x_outer, x_frame, x_channel, t_outer, t_frame, t_channel,
     START: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,

@@ -261,7 +261,7 @@ def _cells(frames, labels, N, T, S, ROWS: tl.constexpr):
     return cell, b, t, u, time, count, (cell < N) & (t < time) & (u <= count)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("N", "T", "S"))
 def _measure(
     logits, targets, frames, labels, norms, blanks, moves, N, T, S, V, blank,
     ROWS: tl.constexpr, BLOCK: tl.constexpr,
@@ -297,7 +297,7 @@ def _raised(x):
     return tl.where(x < LOW, LOW, x)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("T", "S"))
 def _sweep(
     blanks, moves, frames, labels, alpha, beta, totals, losses, T, S, STATES: tl.constexpr
 ):  # fmt: skip
@@ -373,7 +373,7 @@ def _either(a, b):
     return tl.maximum(a, b) + tl.log(1 + tl.exp(-gap)).to(tl.float64)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("N", "T", "S"))
 def _gradient(
     logits, targets, frames, labels, norms, blanks, moves, alpha, beta, totals, weights, out,
     N, T, S, V, blank, faster, ROWS: tl.constexpr, BLOCK: tl.constexpr,

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -85,7 +85,8 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True)
 class Launch:
-    """What became of one; `stack` are bytes a thread, among them spilled registers."""
+    """What became of one; `stack` are bytes a thread, among them spilled registers, and `ir` is
+    what the compiler began with, in Triton's dialect."""
 
     case: str
     dtype: str
@@ -96,6 +97,7 @@ class Launch:
     shared: int = 0
     registers: int = 0
     stack: int = 0
+    ir: str = field(default="", repr=False)
 
 
 # --- a GPU that is not there ------------------------------------------------------------------
@@ -161,7 +163,8 @@ class Recorder:
         except Exception as error:  # noqa: BLE001  every launch is tried, and named
             found = Launch(*names, error=f"{type(error).__name__}: {error}")
         else:
-            found = Launch(*names, "", len(made.kernel), made.metadata.shared, *_used(made))
+            sizes = len(made.kernel), made.metadata.shared, *_used(made)
+            found = Launch(*names, "", *sizes, made.asm["ttir"])
         print(json.dumps(asdict(found)), flush=True)  # noqa: T201  it is what a test reads
 
 
@@ -432,6 +435,7 @@ CASES: Mapping[str, Case] = {
     **{f"lstm.step-{streams}x{bits}": _step(streams, bits)
        for streams, bits in ((1, 0), (1, 4), (64, 0), (64, 4))},
     "lstm.sequence-640": _sequence(640, 16),
+    "lstm.sequence-64": _sequence(64, 2),
     "norm.layer": _layer_norm,
     "norm.softmax": _softmax,
     "pointwise.chain": _chain,

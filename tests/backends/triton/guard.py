@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -42,6 +42,21 @@ class Guards:
             for end in (slice(0, PAD), slice(-PAD, None)):
                 same = (buffer[end] == before[end]) | (buffer[end] != buffer[end])
                 assert bool(same.all()), "a kernel wrote out of bounds"
+
+
+@dataclass
+class Launches:
+    """In the place of a kernel: grids and options of its launches, of which nothing comes."""
+
+    grids: list[tuple[int, ...]] = field(default_factory=list)
+    options: list[dict[str, object]] = field(default_factory=list)
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        def launch(*_: object, **options: object) -> None:
+            self.grids.append(grid)
+            self.options.append(options)
+
+        return launch
 
 
 def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:

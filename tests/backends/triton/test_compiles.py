@@ -9,16 +9,18 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import asrc
-from asrc.tests.backends.triton import compiling
+from asrc.tests.backends.triton import compiling, lengths
 from asrc.tests.backends.triton.compiling import CASES, Launch, dtypes_of
 
 KERNELS = Path(asrc.__file__).parent / "backends/triton/kernels"
@@ -35,12 +37,17 @@ def cases(every: bool) -> list[tuple[str, str]]:
 
 @cache
 def compiled(file: str, capability: int, every: bool = False) -> list[Launch]:
-    command = [sys.executable, "-m", compiling.__name__, file, str(capability)]
-    command += ["--all"] if every else []
+    said = without_interpreter(compiling, file, str(capability), *["--all"] * every)
+    return [Launch(**json.loads(line)) for line in said.splitlines()]
+
+
+def without_interpreter(module: ModuleType, *arguments: str) -> str:
+    """What a process of its own prints."""
+    command = [sys.executable, "-m", module.__name__, *arguments]
     environment = {**os.environ, "TRITON_INTERPRET": "0"}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-2000:]
-    return [Launch(**json.loads(line)) for line in ran.stdout.splitlines()]
+    return ran.stdout
 
 
 def of_case(launches: list[Launch], case: str, dtype: str) -> list[Launch]:
@@ -78,6 +85,40 @@ def test_candidates_compile(capability: int, case: str, dtype: str) -> None:
         own = [x for x in found if x.kernel == kernel]
         large = too_large(own, capability)
         assert len(large) < len(own), "\n".join(large)
+
+
+def test_threads_of_one_program_wait_for_what_others_wrote() -> None:
+    """An LSTM of few cells, whose next frame reads what all threads have written of this one."""
+    found = of_case(compiled("lstm", 90), "lstm.sequence-64", "float32")
+    (kernel,) = (x for x in found if x.kernel == "_sequence")
+    assert "BARRIER=False" in kernel.options
+    assert re.search(r"tt\.store.*barrier", kernel.ir, re.DOTALL)
+
+
+def test_utterances_of_other_lengths_have_nothing_compiled() -> None:
+    """Triton compiles anew where an integer is divisible by 16 and the last one was not."""
+    seen: lengths.Seen = json.loads(without_interpreter(lengths))
+    assert len(seen) > 12
+    for kernel, of_length in seen.items():
+        assert len(of_length) == len(lengths.LENGTHS)
+        assert len({frozenset(found) for found in of_length.values()}) == 1, kernel
+
+
+def test_numbers_of_a_chain_are_found_without_long_divisions() -> None:
+    """A GPU divides int64 by a routine of its own."""
+    for kernel in of_case(compiled("pointwise", 90), "pointwise.chain", "float32"):
+        divided = re.findall(r"arith\.(?:div|rem)si .*", kernel.ir)
+        assert divided
+        assert not [line for line in divided if "i64" in line]
+
+
+def test_no_function_makes_a_number_of_nan() -> None:
+    """The interpreter's maximum keeps NaN; that of a GPU has to be told."""
+    found = of_case(compiled("pointwise", 90), "pointwise.chain", "float32")
+    (kernel,) = (x for x in found if "'relu'" in x.options)
+    relu = re.search(r".*arith\.max\w+.*", kernel.ir)
+    assert relu is not None
+    assert "arith.maximumf" in relu.group()
 
 
 @pytest.mark.parametrize("file", FILES)

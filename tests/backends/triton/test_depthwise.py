@@ -23,8 +23,8 @@ from asrc.backends.triton.kernels.depthwise import (
     step_cost,
 )
 from asrc.backends.triton.kernels.rings import Moment, keep
-from asrc.backends.triton.tuning import TUNER
-from asrc.tests.backends.triton.guard import Guards, close, random
+from asrc.backends.triton.tuning import TUNER, Config
+from asrc.tests.backends.triton.guard import Guards, Launches, close, random
 
 WINDOWS = [
     *((2, 0, 1, 1), (0, 2, 1, 1), (4, 4, 1, 1), (1, 1, 2, 1), (0, 0, 1, 1), (3, 1, 1, 2)),
@@ -265,6 +265,17 @@ def test_every_tile(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(TUNER), "best", lambda *_: file._TILES[at])
     check((1, 17, 35), (1, 1, 1, 1), whole(35))
     stream([5, 2], 4, around=whole(5))
+
+
+@pytest.mark.parametrize("tile", file._TILES)
+def test_the_grid_of_a_long_utterance(tile: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU has at most 65535 programs along any but the first axis."""
+    launches = Launches()
+    monkeypatch.setattr(type(TUNER), "best", lambda *_: tile)
+    monkeypatch.setattr(file, "_offline", launches)
+    depthwise(torch.zeros(1, 1 << 20, 1), torch.zeros(1, 3), None, (2, 0, 1, 1))
+    (grid,) = launches.grids
+    assert max(grid[1:]) <= 65535
 
 
 def test_cost() -> None:

@@ -29,7 +29,7 @@ from asrc.backends.triton.kernels.linear import reference as linear_reference
 from asrc.backends.triton.kernels.lstm import reference as lstm_reference
 from asrc.backends.triton.packed import Packed, Weight, dense_of, shape_of
 from asrc.runtime.decode import GreedyDecoder
-from asrc.tests.backends.triton.guard import Guards, close, random
+from asrc.tests.backends.triton.guard import Guards, Launches, close, random
 from asrc.tests.backends.triton.test_linear import narrow
 
 PLANS = (Plan(window=1), Plan(window=8), Plan(alone=True))
@@ -483,6 +483,25 @@ def test_nothing_but_blank(plan: Plan) -> None:
     assert found.counts.tolist() == [0, 0]
     assert streams.scores[0] == 0
     assert streams.scores[1].isnan()
+
+
+@pytest.mark.parametrize("parts", [1, 16, 157, 625])
+def test_parts_of_many_classes_fit_into_registers(
+    parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread has three numbers of each, and where they lie: at most 32 fit."""
+    launches, made = Launches(), model()
+    monkeypatch.setattr(greedy, "_take", launches)
+    monkeypatch.setattr(greedy, "_split", lambda *_: (torch.zeros(16, parts),) * 3)
+    e, found = random(2, 3, WIDTH), Found.room(2, 1)
+    step = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
+    greedy._look(e, torch.ones(2), made.joint, made.begin([0, 1]), found, Plan(window=8), step)
+    (options,) = launches.options
+    room, warps = options["PARTS"], options["num_warps"]
+    assert isinstance(room, int)
+    assert isinstance(warps, int)
+    assert room >= parts
+    assert 8 * room <= 32 * 32 * warps
 
 
 def test_no_streams_no_frames_no_room() -> None:

@@ -50,6 +50,14 @@ def test_strided_operands() -> None:
     close(pointwise(given, chain), reference(given, chain), 1e-6)
 
 
+def test_places_beyond_int32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of large tensors, at the size of small ones."""
+    monkeypatch.setattr("asrc.backends.triton.kernels.pointwise.FAR", 1)
+    given = [random(3, 4, 10)[..., :5], random(4, 3, seed=2).T.unsqueeze(-1)]
+    chain = [Link("mul", 1), Link("tanh"), Link("add", 0)]
+    close(pointwise(given, chain), reference(given, chain), 1e-6)
+
+
 def test_more_numbers_than_a_program_has() -> None:
     x = random(2500)
     close(pointwise([x], [Link("swish")]), torch.nn.functional.silu(x), 1e-6)
