@@ -163,16 +163,45 @@ def _launch_sequence(
     gates: tuple[int, int, int, int],
     y: Tensor,
 ) -> None:
+    """One launch; of each frame one where programs that wait for each other could not all run."""
+    parts = triton.cdiv(y.shape[2], _block(y.shape[2], y.device))
+    if parts <= max(1, _processors(y.device)):
+        _launch_frames(given, h, c, weight, gates, y)
+        return
+    for t, frame in enumerate(given.split(1, 1)):
+        made = y.new_empty(len(y), 1, y.shape[2])
+        _launch_frames(frame.contiguous(), h, c, weight, gates, made)
+        y[:, t], h = made[:, 0], made[:, 0]
+
+
+def _launch_frames(
+    given: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weight: Tensor,
+    gates: tuple[int, int, int, int],
+    y: Tensor,
+) -> None:
     batch, frames, cells = y.shape
-    on_gpu = y.device.type == "cuda"
-    block = _CHUNK if on_gpu else max(16, triton.next_power_of_2(cells))
+    block, groups = _block(cells, y.device), triton.cdiv(batch, 16)
     parts = triton.cdiv(cells, block)
-    arrived = torch.zeros(1 + triton.cdiv(batch, 16) * frames, dtype=torch.int32, device=y.device)
-    _sequence[(parts, triton.cdiv(batch, 16))](
+    arrived = torch.zeros(1 + groups * frames, dtype=torch.int32, device=y.device)
+    _sequence[(parts, groups)](
         given, h, c, weight, y, arrived, batch, frames, cells, parts,
         GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3],
-        BLOCK=block, BLOCK_K=64, BARRIER=parts > 1, num_warps=4,
+        BLOCK=block, BLOCK_K=64, BARRIER=parts > 1 and frames > 1, num_warps=4,
     )  # fmt: skip
+
+
+def _block(cells: int, device: torch.device) -> int:
+    """Cells of a program."""
+    return _CHUNK if device.type == "cuda" else max(16, triton.next_power_of_2(cells))
+
+
+def _processors(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 1
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 # --- kernels ---

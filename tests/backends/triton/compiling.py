@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -135,6 +136,12 @@ class Driver:
 
     def get_current_stream(self, device: int) -> int:
         return 0
+
+    def activate(self) -> None:
+        """It is Triton's, and PyTorch tells the processors of a card of its kind."""
+        driver.set_active(self)
+        properties = SimpleNamespace(multi_processor_count=108 if self.capability < 90 else 132)
+        torch.cuda.get_device_properties = lambda device: properties
 
 
 class Recorder:
@@ -486,7 +493,7 @@ def main() -> None:
     options.add_argument("capability", type=int)
     options.add_argument("--all", action="store_true", help="every candidate of the tuner")
     given = options.parse_args()
-    driver.set_active(Driver(given.capability))
+    Driver(given.capability).activate()
     record = Recorder()
     JITFunction.__getitem__ = lambda kernel, grid: record(kernel, grid)
     Tuner.best = best_of_all if given.all else first

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction, MockTensor
 
 from asrc.backends.triton.kernels.active import feed_forward
@@ -87,7 +86,7 @@ def loss(batch: int, frames: int) -> None:
 
 
 def main() -> None:
-    driver.set_active(Driver(90))
+    Driver(90).activate()
     record = Recorder()
     JITFunction.__getitem__ = lambda kernel, grid: record(kernel, grid)
     Tuner.best = first

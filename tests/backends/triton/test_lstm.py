@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from asrc.backends.triton.kernels import lstm as file
 from asrc.backends.triton.kernels.lstm import States, lstm, lstm_step, reference
 from asrc.backends.triton.packed import Packed
 from asrc.tests.backends.triton.guard import Guards, close, random
@@ -65,6 +66,22 @@ def test_sequences(batch: int, frames: int, cells: int, gates: tuple[int, int, i
 def test_a_long_sequence_stays_near() -> None:
     x, weight, zero = random(1, 100, 16), weights(16, 32), torch.zeros(1, 32)
     close(lstm(x, zero, zero, weight, None)[0], reference(x, zero, zero, weight, None)[0])
+
+
+def test_more_programs_than_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They cannot wait for each other, so that each frame is a launch."""
+    x, weight = random(3, 5, 9), weights(9, 40)
+    h, c = random(3, 40, seed=4), random(3, 40)
+    launches, launch = [], file._launch_frames
+    monkeypatch.setattr(file, "_block", lambda *_: 16)
+    monkeypatch.setattr(file, "_processors", lambda _: 2)
+    monkeypatch.setattr(
+        file, "_launch_frames", lambda *given: launches.append(given[-1].shape) or launch(*given)
+    )
+    wanted = reference(x, h, c, weight, None)
+    for one, other in zip(lstm(x, h, c, weight, None), wanted, strict=True):
+        close(one, other)
+    assert launches == 5 * [(3, 1, 40)]
 
 
 def test_packed_weights_in_a_sequence() -> None:
