@@ -165,7 +165,7 @@ def _launch_sequence(
 ) -> None:
     """One launch; of each frame one where programs that wait for each other could not all run."""
     parts = triton.cdiv(y.shape[2], _block(y.shape[2], y.device))
-    if parts <= max(1, _processors(y.device)):
+    if parts <= _processors(y.device):
         _launch_frames(given, h, c, weight, gates, y)
         return
     for t, frame in enumerate(given.split(1, 1)):
@@ -199,6 +199,7 @@ def _block(cells: int, device: torch.device) -> int:
 
 
 def _processors(device: torch.device) -> int:
+    """Programs that run at once, at least."""
     if device.type != "cuda":
         return 1
     return torch.cuda.get_device_properties(device).multi_processor_count
