@@ -2,9 +2,10 @@
 
     python benchmarks/codebooks.py models/pretrained/commands-rnnt [--widths 4 5c4 ...]
 
-`4` is a codebook of 16 Lloyd-Max values, `5c4` one of at most 32 whose indices are held to 4 bits
-of Golomb-Rice code. For all matrices of at least `--least` weights together: the ratio of signal to
-noise, and bits a weight, headers left out (`benchmarks/nna_bits.py` has those of a real stream).
+`4` is a codebook of 16 Lloyd-Max values, `4c` the one that `asrc compile --weights 4` makes, `5c4`
+one of at most 32 whose indices are held to 4 bits of Golomb-Rice code. For all matrices of at least
+`--least` weights together: the ratio of signal to noise, and bits a weight, headers left out
+(`benchmarks/nna_bits.py` has those of a real stream).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from asrc.backends.nna.coding import code_counts, coded_bits
 from asrc.backends.nna.program import Array
 from asrc.runtime.recogniser import read_recogniser
 
-WIDTHS = "5 6c4.9 5c4 4 5c3.9 5c3 3 5c2.9 2 2c1.99 2c1.5 2c1.2 1 2c0.99 1c0.99".split()
+WIDTHS = "5 5c 6c4.9 5c4 4 4c 5c3.9 5c3 3 3c 5c2.9 2 2c 2c1.99 2c1.5 2c1.2 1 2c0.99 1c0.99".split()
 
 
 def main() -> None:
@@ -42,10 +43,11 @@ def main() -> None:
 
 def quality(weights: Iterable[Array], width: str) -> tuple[float, float]:
     """Decibels and bits a weight."""
-    bits, _, coded = width.partition("c")
+    bits, limited, coded = width.partition("c")
+    limit = None if limited and not coded else float(coded or bits)
     signal = noise = stream = count = 0.0
     for weight in weights:
-        scales, book = fitted(weight, int(bits), coded=float(coded) if coded else None)
+        scales, book = fitted(weight, int(bits), coded=limit)
         codes = snapped(weight, scales, book)
         signal += float(np.square(weight).sum())
         noise += float(np.square(weight - codes * scales[:, None]).sum())

@@ -1,11 +1,11 @@
 """Bits a weight, tensor by tensor, in the weight streams of the accelerators' own compiler.
 
-    python benchmarks/nna_bits.py model.asrc [--least 100000] [--size] [--machines NAME ...]
+    python benchmarks/nna_bits.py model.asrc [--least 100000] [--optimise Size] [--machines ...]
 
 Vela tells the size of a whole program's stream, scales and biases left out. So each operator with
 that many weights is made a program of its own, constants as they are, and compiled. The last lines
-are the programs as they ship. The limit is the width of an index: ceil(log2(values)). With `--size`
-Vela is told to prefer size to speed, as `asrc compile --optimise size` does.
+are the programs as they ship. The limit is the width of an index: ceil(log2(values)). Vela is told
+what to make small by the weights, as `asrc compile` does, or by `--optimise`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asrc.backends.nna.machine import Machine, machine, smallest, vela
+from asrc.backends.nna.machine import Machine, chosen, settled, vela
 from asrc.backends.nna.program import Op, Program
 from asrc.backends.nna.tflite import tflite
 from asrc.runtime.compiled import read_compiled
@@ -33,10 +33,9 @@ def main() -> None:
     parser.add_argument("artefact", type=Path)
     parser.add_argument("--least", type=int, default=100_000)
     parser.add_argument("--machines", nargs="*", default=MACHINES)
-    parser.add_argument("--size", action="store_true")
+    parser.add_argument("--optimise", choices=("Performance", "Size"))
     given = parser.parse_args()
-    on = [machine(name) for name in given.machines]
-    on = [smallest(each) for each in on] if given.size else on
+    on = chosen(given.machines, given.optimise)
     print("| tensor | weights | values | limit |", *(f" {m.name} |" for m in on), sep="")
     print("|---|---:|---:|---:|", "---:|" * len(on), sep="")
     programs = [each.program for each in read_compiled(given.artefact).programs.values()]
@@ -50,7 +49,7 @@ def main() -> None:
 
 
 def row(program: Program, on: Sequence[Machine]) -> str:
-    bits = (vela(tflite(program), each)[1].bits for each in on)
+    bits = (vela(tflite(program), settled(each, [program]))[1].bits for each in on)
     return " ".join(f"{each:.3f} |" for each in bits)
 
 

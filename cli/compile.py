@@ -61,7 +61,9 @@ def command(
     MODEL is a folder that `asrc train` made. For `nna`, weights and activations of a float model
     become int8, accumulators int16; ranges come from real audio, --utterances of the manifest at
     equal distances; weights of fewer than 8 bits share a codebook in each tensor, with --coded one
-    whose indices take so many bits in the accelerator's coded stream. A model that was trained
+    whose indices take so many bits in the accelerator's coded stream, and without one that takes no
+    more there than --weights, where that costs little; --coded as large as --weights is the
+    codebook of least noise. A model that was trained
     after `substitute` and `quantize` has all of this already and is compiled as it is; --weights
     with other bits is refused. What stays on the host is listed with the reason. `asrc transcribe`
     and `asrc eval` take the file.
@@ -73,9 +75,8 @@ def command(
     With --machine, which may be repeated, Vela compiles the programs for that accelerator as well;
     times and memory are its estimates for one step. Of a machine that is known by its rates alone,
     such as generic-8bit, they are asrc's own. Operators that a machine has not are named; estimates
-    leave them out. Vela minds speed, and with --optimise size memory and the size of weights: an
-    Ethos-U85 then streams weights of two values in one bit, not two, and those of four held to
-    --coded 1.99 in as many.
+    leave them out. Vela minds speed, or memory and the size of weights where most of these have at
+    most four values, which an Ethos-U85 reads in two bits each otherwise; --optimise says which.
 
     For `triton`, values stay in float; with --weights, weights become codebooks that kernels read
     in so many bits. Which kernel makes which value is listed, and what PyTorch computes and why.
@@ -96,7 +97,7 @@ def command(
     from ..runtime.threads import use_threads
 
     use_threads(threads)
-    machines = chosen(machine, optimise == "size")
+    machines = chosen(machine, optimise and optimise.title())
     recogniser, calls = read_recogniser(model), _calls(passes)
     wanted = _Wanted(*_width(model, trained_bits(recogniser), bits, coded, calls), calls, exact)
     told: list[Diagnostic] = []

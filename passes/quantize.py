@@ -3,6 +3,7 @@
 `quantize()`                                 int8 weights, a scale a row, and int8 values
 `quantize(weights=5)`                        weights of 32 values, on the grid of int8
 `quantize(weights=5, coded=4)`               of as many, but 4 bits each in the weight stream
+`quantize(weights=5, coded=5)`               Lloyd-Max values, however the stream codes them
 `quantize(encoder, weights=4)`               a part alone, or otherwise than the rest
 `quantize(weights=8, activations=false)`     weights alone
 `quantize(per=tensor)`                       one scale for a weight in place of one for each row

@@ -37,7 +37,7 @@ from ..backends.nna.calibrate import calibrated, missing
 from ..backends.nna.estimate import estimated
 from ..backends.nna.golden import recorded
 from ..backends.nna.lower import Lowered as Steady
-from ..backends.nna.machine import Estimate, Machine, Plain, Vela, description, vela
+from ..backends.nna.machine import Estimate, Machine, Plain, Vela, description, settled, vela
 from ..backends.nna.program import Array, Program
 from ..backends.nna.saved import packed, restored, saved
 from ..backends.nna.tflite import tflite
@@ -264,11 +264,12 @@ def for_machines(parts: Mapping[str, bytes], machines: Sequence[Machine]) -> dic
     """
     if not machines:
         return dict(parts)
-    found = dict(parts)
+    found, steps = dict(parts), {name: restored(parts, name).program for name in NAMES}
+    machines = [settled(on, steps.values()) for on in machines]
     estimates: dict[str, dict[str, Any]] = {on.name: {} for on in machines}
     for on, name in product(machines, NAMES):
         if isinstance(on.how, Plain):
-            estimate = estimated(restored(parts, name).program, on)
+            estimate = estimated(steps[name], on)
         else:
             found[f"{on.name}/{name}.tflite"], estimate = vela(parts[f"{name}.tflite"], on)
         estimates[on.name][name] = asdict(estimate)

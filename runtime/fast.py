@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,11 @@ def compiled_fast(recogniser: Recogniser, bits: int | None = None) -> dict[str, 
 
 
 def narrowed(recogniser: Recogniser, bits: int) -> Recogniser:
-    """Weights of few bits, the nearest ones; values stay in float."""
-    graph, _ = Quantize(weights=bits, activations=False).run(recogniser.facts.graph, None)
+    """Weights of few bits, the nearest ones; values stay in float. Kernels read indices at their
+    width, so that no other code of them counts."""
+    width = Fraction(bits) if bits < 8 else None
+    passes = Quantize(weights=bits, coded=width, activations=False)
+    graph, _ = passes.run(recogniser.facts.graph, None)
     facts = Facts(graph)
     weights = {n: x.detach().float().numpy() for n, x in recogniser.lowered.tensors().items()}
     lowered = Lowered(facts)

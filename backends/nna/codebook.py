@@ -15,8 +15,8 @@ from math import ceil, gcd
 import numpy as np
 
 from ...compiler.facts.numbers import FEWEST_CODED
-from .cells import GRID, middles, nearest, on_grid
-from .coding import SPARSE, code_counts, coded_bits, held_to
+from .cells import GRID, nearest, on_grid
+from .coding import SPARSE, code_counts, coded_bits, held_to, within
 from .histogram import histogram
 from .program import Array
 
@@ -31,8 +31,11 @@ _FARTHER = 1.8
 """Centroids go so much farther than to their means, which takes half of the rounds: near the end
 a round leaves a part of every error, most of the slow ones."""
 
-_NOTHING = 1e-9
-"""Of so few values or fewer a cell is empty; parts of a bin are parts of a value."""
+_LARGE = 1 << 16
+"""Of fewer weights, headers and scales take more of a stream than its codes could spare."""
+
+_SPARED = 0.007
+"""Bits of an index that are left for headers, and for what our count of the stream is off."""
 
 _SAMPLE = 1 << 19
 """Of so many weights and fewer, all decide the codebook; of more, a part of each row does."""
@@ -45,7 +48,9 @@ def fitted(
 
     There is a scale for each row, or with `per` of "tensor" one. `coded`: the bits that an index
     may take in the accelerator's stream, headers left out; a codebook of as many whole bits, where
-    that is better, or where nothing takes so few.
+    that is better, or where nothing takes so few; with `coded` of `bits` Lloyd-Max centroids, as
+    they are. Without it, those of many weights go more evenly apart if a stream would else take
+    more than `bits` with its headers (`within`).
 
     8 bits are the plain grid from -127 to 127, without a codebook. Raises ValueError for other than
     1 to 8 bits, and for a limit that they do not have.
@@ -57,12 +62,24 @@ def fitted(
     rows = weight.reshape(1 if per == "tensor" else len(weight), -1).astype(np.float64)
     if bits == 8:
         return (_largest(rows) / GRID).astype(np.float32), None
-    scales, book = _with_codebook(rows, 1 << bits, coded)
-    if coded is not None:
-        plain = _with_codebook(rows, 1 << max(1, int(coded)), None)
-        scales, book = min((scales, book), plain, key=partial(_rank, rows, coded))
+    scales, book = _with_codebook(rows, 1 << bits, None)
+    if coded is None and rows.size >= _LARGE:
+        book = within((_sample(rows) / scales[:, None]).ravel(), book, bits - _SPARED)
+    elif coded is not None and coded < bits:
+        scales, book = _limited(rows, 1 << bits, coded, (scales, book))
     full = np.concatenate([book, np.full((1 << bits) - len(book), book[-1])])
     return scales.astype(np.float32), full.astype(np.float32)
+
+
+def _limited(
+    rows: Array, count: int, coded: float, plain: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """The best of what a limit on the way leads to, a limit in the end, and fewer values."""
+    scales, book = plain
+    held = scales, held_to((_sample(rows) / scales[:, None]).ravel(), book, coded)
+    fewer = _with_codebook(rows, 1 << max(1, int(coded)), None)
+    found = _with_codebook(rows, count, coded), held, fewer
+    return min(found, key=partial(_rank, rows, coded))
 
 
 def snapped(weight: Array, scales: Array, book: Array | None) -> Array:
@@ -140,8 +157,7 @@ def lloyd_max(values: Array, count: int, start: Array | None = None) -> Array:
         start = held.centroids(count)
     book = np.unique(start)
     for _ in range(_ROUNDS):
-        counts, sums = held.cells(middles(book))
-        moved = np.where(counts > _NOTHING, sums / np.maximum(counts, _NOTHING), book)
+        moved = held.means(book)
         if np.abs(moved - book).max() <= _STILL:
             break
         book = np.sort(book + _FARTHER * (moved - book))

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...compiler.diagnostics import AsrcError, diagnostic
 from .machine import Estimate, Machine, Plain, Rates
-from .program import Op, Program, Tensor
+from .program import PRODUCTS, Op, Program, Tensor
 
 _SAME_BYTES = frozenset({"reshape"})
 """Operators whose output is the input's memory under another shape."""
@@ -108,7 +108,7 @@ def _kind(program: Program, op: Op) -> str:
 
 
 def _is_weight(op: Op, tensor: Tensor) -> bool:
-    return tensor.data is not None and op.kind in ("conv", "depthwise", "matmul")
+    return tensor.data is not None and op.kind in PRODUCTS
 
 
 def _cycles(rates: Rates, program: Program, op: Op) -> float:

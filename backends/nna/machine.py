@@ -23,25 +23,27 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from ...compiler.diagnostics import AsrcError, diagnostic
 from ...compiler.files import read_bytes
 from ...compiler.nearest import did_you_mean
-from .program import LIMITS
+from .program import LIMITS, Program
 from .recipes import RECIPES
 
 
 @dataclass(frozen=True, slots=True)
 class Vela:
     """Vela's names of the accelerator, of the system around it, of its memories, of what to make
-    small: time (`Performance`) or files and memory (`Size`)."""
+    small: time (`Performance`) or files and memory (`Size`); `None` where nobody has said."""
 
     accelerator: str
     system: str
     memory: str
-    optimise: str = "Performance"
+    optimise: str | None = None
 
     def __post_init__(self) -> None:
-        if self.optimise not in ("Performance", "Size"):
+        if self.optimise not in (None, "Performance", "Size"):
             raise ValueError("Vela optimises for `Performance` or `Size`")
 
 
@@ -240,8 +242,8 @@ def _begun(name: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(found)}?" if found else ""
 
 
-def chosen(names: Iterable[str], small: bool = False) -> list[Machine]:
-    """Machines by name or path, each its `smallest` if these are wanted.
+def chosen(names: Iterable[str], optimise: str | None = None) -> list[Machine]:
+    """Machines by name or path; `optimise`, if given, for `Performance` or `Size`.
 
     Raises what `machine` raises, and AsrcError E0702 for two of one name, by which their programs
     and estimates are kept.
@@ -252,7 +254,7 @@ def chosen(names: Iterable[str], small: bool = False) -> list[Machine]:
             message = f"two accelerators are called `{on.name}`"
             help = "a file gives its name without `.toml`: rename one, or name it once"
             raise AsrcError(diagnostic("E0702", message, help=help))
-        found[on.name] = smallest(on) if small else on
+        found[on.name] = on if optimise is None else told(on, optimise)
     return list(found.values())
 
 
@@ -265,10 +267,26 @@ def description(on: Machine) -> dict[str, Any]:
     return {"summary": on.summary, "operators": operators, "rates": rates, "sram": on.how.sram}
 
 
-def smallest(on: Machine) -> Machine:
-    """The machine, its compiler told to make files and memory small before time: Ethos-U85 then
-    reads weights of up to four values in fewer than two bits, and longer."""
-    return replace(on, how=replace(on.how, optimise="Size")) if isinstance(on.how, Vela) else on
+def told(on: Machine, optimise: str) -> Machine:
+    """The machine, its compiler told what to make small, if it has one."""
+    return replace(on, how=replace(on.how, optimise=optimise)) if isinstance(on.how, Vela) else on
+
+
+_FEW = 4
+
+
+def settled(on: Machine, programs: Iterable[Program]) -> Machine:
+    """The machine, its compiler told what suits the weights where nobody has said: `Size` if most
+    have at most four values.
+
+    Vela else gives an Ethos-U85 two bits for each of these, a form that is read faster. Of few
+    values it gains next to no time, and they take up to twice the memory.
+    """
+    if not isinstance(on.how, Vela) or on.how.optimise is not None:
+        return on
+    weights = [np.asarray(w.data) for program in programs for w in program.weights().values()]
+    few = sum(codes.size for codes in weights if len(np.unique(codes)) <= _FEW)
+    return told(on, "Size" if 2 * few > sum(codes.size for codes in weights) else "Performance")
 
 
 def vela(program: bytes, on: Machine) -> tuple[bytes, Estimate]:
@@ -300,7 +318,7 @@ def _run(source: Path, on: Machine, how: Vela) -> str:
         "--accelerator-config": how.accelerator,
         "--system-config": how.system,
         "--memory-mode": how.memory,
-        "--optimise": how.optimise,
+        "--optimise": how.optimise or "Performance",
         "--config": "Arm/vela.ini",
         "--output-dir": str(source.parent),
     }

@@ -18,6 +18,9 @@ Array = NDArray[Any]
 LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767), "int32": (-(1 << 31), (1 << 31) - 1)}
 """The codes of a type, lowest and highest."""
 
+PRODUCTS = frozenset({"conv", "depthwise", "matmul"})
+"""Operators that make sums of products; the second tensor they read may be a constant."""
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -95,6 +98,11 @@ class Program:
         weights = [t.bytes for t in self.tensors.values() if t.data is not None]
         state = [self.tensors[name].bytes for name in self.states]
         return {"operators": len(self.ops), "weights": sum(weights), "state": sum(state)}
+
+    def weights(self) -> dict[str, Tensor]:
+        """Constants that are factors of products, by name."""
+        factors = (self.tensors[op.inputs[1]] for op in self.ops if op.kind in PRODUCTS)
+        return {tensor.name: tensor for tensor in factors if tensor.data is not None}
 
     def of(self, op: Op) -> tuple[list[Tensor], Tensor]:
         """The tensors that an operator reads, and the one that it makes."""

@@ -12,7 +12,8 @@ from asrc.backends.nna.codebook import fitted, lloyd_max, snapped
 
 
 def coded(weight: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    scales, book = fitted(weight, bits)
+    """By Lloyd-Max centroids as they are; `test_coding.py` has others."""
+    scales, book = fitted(weight, bits, coded=bits if bits < 8 else None)
     return snapped(weight, scales, book), scales
 
 

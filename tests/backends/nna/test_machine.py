@@ -17,9 +17,11 @@ from asrc.backends.nna.machine import (
     description,
     machine,
     machines,
-    smallest,
+    settled,
+    told,
     vela,
 )
+from asrc.backends.nna.program import Program
 from asrc.backends.nna.tflite import tflite
 from asrc.compiler.diagnostics import AsrcError
 from asrc.tests.backends.nna.models import ENCODERS, programs
@@ -69,24 +71,39 @@ def test_everything_is_on_the_accelerator(encoder: str, on: str) -> None:
 
 def test_two_values_take_a_bit_where_size_comes_first() -> None:
     """Ethos-U85 reads up to four values in two bits each otherwise, which is faster."""
-    program = two_values()
-    fast, small = machine("ethos-u85-512"), smallest(machine("ethos-u85-512"))
-    assert vela(program, fast)[1].bits == pytest.approx(2.0, abs=0.05)
-    assert vela(program, small)[1].bits == pytest.approx(1.0, abs=0.05)
+    program = of_values(2)
+    on, file = machine("ethos-u85-512"), tflite(program)
+    assert vela(file, on)[1].bits == pytest.approx(2.0, abs=0.05)
+    assert vela(file, told(on, "Size"))[1].bits == pytest.approx(1.0, abs=0.05)
+    assert vela(file, settled(on, [program]))[1].bits == pytest.approx(1.0, abs=0.05)
 
 
-def two_values() -> bytes:
-    """One product with weights of 1 and -1 at random."""
+def of_values(count: int, cells: int = 256) -> Program:
+    """One product, its weights so many values at random."""
     build, code = Builder("step"), Code("int8", 0.1)
-    signs = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (256, 1, 1, 256))
-    weights = Filter(signs, np.full(256, 0.1, np.float32))
+    values = np.arange(1, count + 1, dtype=np.int8)
+    codes = np.random.default_rng(0).choice(values, (cells, 1, 1, 256))
+    weights = Filter(codes, np.full(cells, 0.1, np.float32))
     build.outputs.append(build.conv("y", build.input("x", (1, 1, 1, 256), code), weights, code))
-    return tflite(build.program())
+    return build.program()
+
+
+def test_size_comes_first_for_few_values() -> None:
+    """Where nobody has said what does, and most weights of all programs have four at most."""
+    on = machine("ethos-u85-512")
+    few, more, larger = of_values(4), of_values(5), of_values(5, cells=512)
+    said = [description(settled(on, each))["optimise"] for each in ([few], [more], [few, more])]
+    assert said == ["Size", "Performance", "Performance"]
+    assert description(settled(on, [few, few, more]))["optimise"] == "Size"
+    assert description(settled(on, [few, larger]))["optimise"] == "Performance"
+    for word in ("Size", "Performance"):
+        assert settled(told(on, word), [few, more]) == told(on, word)
 
 
 def test_what_a_machine_is_optimised_for() -> None:
     plain = machine("generic-8bit")
-    assert smallest(plain) is plain
+    assert told(plain, "Size") is plain
+    assert settled(plain, [of_values(2)]) is plain
     with pytest.raises(ValueError, match="Size"):
         Vela("ethos-u55-256", "system", "memory", "size")
 
@@ -98,12 +115,12 @@ def test_two_machines_of_one_name(tmp_path: Path) -> None:
     for names in ([mine, "ethos-u55-256"], ["generic-8bit", "generic-8bit"]):
         with pytest.raises(AsrcError, match=r"E0702.*two accelerators are called"):
             chosen(names)
-    found = chosen([mine, "ethos-u85-512"], small=True)
+    found = chosen([mine, "ethos-u85-512"], "Size")
     assert [on.name for on in found] == ["ethos-u55-256", "ethos-u85-512"]
     assert [description(on)["optimise"] for on in found] == ["Size", "Size"]
     assert description(machine(mine)) == {
         "summary": "mine", "accelerator": "ethos-u55-256", "system": "s", "memory": "m",
-        "optimise": "Performance",
+        "optimise": None,
     }  # fmt: skip
 
 
@@ -147,7 +164,7 @@ def test_names_that_vela_does_not_know(tmp_path: Path, field: str, option: str) 
     lines = [f'{field} = "None"' if x.startswith(field) else x for x in whole.splitlines()]
     (tmp_path / "mine.toml").write_text("\n".join(lines))
     with pytest.raises(AsrcError, match=f"E0704.*{option}") as error:
-        vela(two_values(), machine(str(tmp_path / "mine.toml")))
+        vela(tflite(of_values(2)), machine(str(tmp_path / "mine.toml")))
     assert "Vela's own names" in error.value.diagnostics[0].help[0]
 
 
