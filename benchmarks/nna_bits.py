@@ -35,10 +35,10 @@ def main() -> None:
     parser.add_argument("--machines", nargs="*", default=MACHINES)
     parser.add_argument("--optimise", choices=("Performance", "Size"))
     given = parser.parse_args()
-    on = chosen(given.machines, given.optimise)
+    programs = [each.program for each in read_compiled(given.artefact).programs.values()]
+    on = [settled(each, programs) for each in chosen(given.machines, given.optimise)]
     print("| tensor | weights | values | limit |", *(f" {m.name} |" for m in on), sep="")
     print("|---|---:|---:|---:|", "---:|" * len(on), sep="")
-    programs = [each.program for each in read_compiled(given.artefact).programs.values()]
     for program in programs:
         for weight, alone in of_operators(program, given.least):
             values = len(np.unique(np.asarray(alone.tensors[weight].data)))
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def row(program: Program, on: Sequence[Machine]) -> str:
-    bits = (vela(tflite(program), settled(each, [program]))[1].bits for each in on)
+    bits = (vela(tflite(program), each)[1].bits for each in on)
     return " ".join(f"{each:.3f} |" for each in bits)
 
 

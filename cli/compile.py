@@ -61,12 +61,12 @@ def command(
     MODEL is a folder that `asrc train` made. For `nna`, weights and activations of a float model
     become int8, accumulators int16; ranges come from real audio, --utterances of the manifest at
     equal distances; weights of fewer than 8 bits share a codebook in each tensor, with --coded one
-    whose indices take so many bits in the accelerator's coded stream, and without one that takes no
-    more there than --weights, where that costs little; --coded as large as --weights is the
-    codebook of least noise. A model that was trained
-    after `substitute` and `quantize` has all of this already and is compiled as it is; --weights
-    with other bits is refused. What stays on the host is listed with the reason. `asrc transcribe`
-    and `asrc eval` take the file.
+    whose indices take so many bits in the accelerator's coded stream. Without it, streams of
+    tensors of 65,536 weights and more take no more than --weights of 2 to 5 bits if they can, for
+    some tenths of a decibel; --coded as large as --weights has the least noise. A model that was
+    trained after `substitute` and `quantize` has all of this already and is compiled as it is;
+    --weights with other bits is refused. What stays on the host is listed with the reason. `asrc
+    transcribe` and `asrc eval` take the file.
 
     --passes, such as "quantize(encoder, weights=4), quantize(joint, weights=8)", run first, on the
     trained model, its batch norms folded; a later one for the same values counts. Weights of which
@@ -76,7 +76,8 @@ def command(
     times and memory are its estimates for one step. Of a machine that is known by its rates alone,
     such as generic-8bit, they are asrc's own. Operators that a machine has not are named; estimates
     leave them out. Vela minds speed, or memory and the size of weights where most of these have at
-    most four values, which an Ethos-U85 reads in two bits each otherwise; --optimise says which.
+    most four values, which an Ethos-U85 reads in two bits each otherwise; --optimise says which, or
+    `optimise` in a description.
 
     For `triton`, values stay in float; with --weights, weights become codebooks that kernels read
     in so many bits. Which kernel makes which value is listed, and what PyTorch computes and why.

@@ -32,13 +32,19 @@ _FARTHER = 1.8
 a round leaves a part of every error, most of the slow ones."""
 
 _LARGE = 1 << 16
-"""Of fewer weights, headers and scales take more of a stream than its codes could spare."""
+"""Of fewer weights, headers take more of a stream than its codes could spare."""
+
+_PALETTE = 5
+"""Bits of an index into the values that a stream can name at once; more have escapes."""
 
 _SPARED = 0.007
 """Bits of an index that are left for headers, and for what our count of the stream is off."""
 
 _SAMPLE = 1 << 19
 """Of so many weights and fewer, all decide the codebook; of more, a part of each row does."""
+
+_DRIFT = 0.01
+"""Bits by which indices of all weights may be longer than those of such a part."""
 
 
 def fitted(
@@ -49,8 +55,8 @@ def fitted(
     There is a scale for each row, or with `per` of "tensor" one. `coded`: the bits that an index
     may take in the accelerator's stream, headers left out; a codebook of as many whole bits, where
     that is better, or where nothing takes so few; with `coded` of `bits` Lloyd-Max centroids, as
-    they are. Without it, those of many weights go more evenly apart if a stream would else take
-    more than `bits` with its headers (`within`).
+    they are. Without it, those of many weights of 2 to 5 bits go more evenly apart if a stream
+    would else take more than these with its headers (`within`).
 
     8 bits are the plain grid from -127 to 127, without a codebook. Raises ValueError for other than
     1 to 8 bits, and for a limit that they do not have.
@@ -63,7 +69,7 @@ def fitted(
     if bits == 8:
         return (_largest(rows) / GRID).astype(np.float32), None
     scales, book = _with_codebook(rows, 1 << bits, None)
-    if coded is None and rows.size >= _LARGE:
+    if coded is None and 1 < bits <= _PALETTE and rows.size >= _LARGE:
         book = within((_sample(rows) / scales[:, None]).ravel(), book, bits - _SPARED)
     elif coded is not None and coded < bits:
         scales, book = _limited(rows, 1 << bits, coded, (scales, book))
@@ -75,10 +81,11 @@ def _limited(
     rows: Array, count: int, coded: float, plain: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     """The best of what a limit on the way leads to, a limit in the end, and fewer values."""
-    scales, book = plain
-    held = scales, held_to((_sample(rows) / scales[:, None]).ravel(), book, coded)
+    (scales, book), some = plain, _sample(rows)
+    limit = coded if some is rows else coded - _DRIFT
+    held = scales, held_to((some / scales[:, None]).ravel(), book, limit)
     fewer = _with_codebook(rows, 1 << max(1, int(coded)), None)
-    found = _with_codebook(rows, count, coded), held, fewer
+    found = _with_codebook(rows, count, limit), held, fewer
     return min(found, key=partial(_rank, rows, coded))
 
 

@@ -19,7 +19,7 @@ from math import inf
 import numpy as np
 
 from .cells import GRID, edges, middles, on_grid
-from .histogram import Histogram, gain, histogram
+from .histogram import Histogram, histogram
 from .program import Array
 
 _LOW_BITS = range(6)
@@ -29,9 +29,6 @@ _OFTEN = 5  # 4 in one compiler of these accelerators, 5 in another
 SPARSE = 1.75
 """Of more bits than these, zero and two values are not the best."""
 _CUBE = 1 / 3
-_DEAREST = 1.4
-"""Noise, 1.5 dB more, that codes which are no longer than their index is wide may cost: what a
-quarter of a bit is worth."""
 _ROUNDS = 200
 _HALVINGS = 16
 _CEILING = 1e9
@@ -93,7 +90,7 @@ def held_to(values: Array, book: Array, limit: float) -> Array:
 
 def within(values: Array, book: Array, limit: float) -> Array:
     """The codebook; where its indices take more than `limit` bits, one of as many values that lie
-    more evenly, if indices of such one take no more and its noise is at most `_DEAREST` times that.
+    more evenly, if indices of such one take no more.
 
     Between Lloyd-Max centroids, nearly as many as the cube root of the density, and values at equal
     distances, which have the least entropy for their noise (Gish and Pierce 1968), lie those that
@@ -110,14 +107,13 @@ def within(values: Array, book: Array, limit: float) -> Array:
             best, low = found, root
         else:
             high = root
-    noise, before = (float(values @ values) - held.gain(each) for each in (best, book))
-    return best if noise <= _DEAREST * before else book
+    return best
 
 
 def _in_cells(held: Histogram, book: Array) -> float:
     """Bits an index, of the values of a histogram."""
-    counts, _ = held.cells(middles(book))
-    return coded_bits(np.rint(counts), float(counts[book == 0].sum()))
+    counts = np.rint(held.cells(middles(book))[0])
+    return coded_bits(counts, float(counts[book == 0].sum()))
 
 
 def _by_price(ordered: Array, book: Array, limit: float) -> Array:
@@ -158,7 +154,7 @@ class _Moments:
     def gain(self, book: Array) -> float:
         """By how much a codebook's squared error is less than that of zeros alone."""
         cells = edges(self.ordered, middles(book))
-        return gain(book, np.diff(cells), np.diff(self.sums[cells]))
+        return float((2 * book * np.diff(self.sums[cells]) - book**2 * np.diff(cells)).sum())
 
 
 def _rank(moments: _Moments, limit: float, book: Array) -> tuple[float, float]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...compiler.diagnostics import AsrcError, diagnostic
 from .machine import Estimate, Machine, Plain, Rates
-from .program import PRODUCTS, Op, Program, Tensor
+from .program import Op, Program, Tensor
 
 _SAME_BYTES = frozenset({"reshape"})
 """Operators whose output is the input's memory under another shape."""
@@ -38,7 +38,7 @@ def estimated(program: Program, on: Machine) -> Estimate:
         raise AsrcError(diagnostic("E0704", message, help=help))
     here = [op for op in program.ops if _takes(how, program, op)]
     elsewhere = [op for op in program.ops if not _takes(how, program, op)]
-    weights = {t.name: t for op in here for t in program.of(op)[0][1:2] if _is_weight(op, t)}
+    weights = {w.name: w for op in here if (w := program.weight(op)) is not None}
     streamed = sum(map(stream, weights.values()))
     return Estimate(
         seconds=sum(_cycles(how.rates, program, op) for op in here) / how.rates.clock,
@@ -107,15 +107,11 @@ def _kind(program: Program, op: Op) -> str:
     return f"{op.kind} on {program.tensors[op.output].dtype}"
 
 
-def _is_weight(op: Op, tensor: Tensor) -> bool:
-    return tensor.data is not None and op.kind in PRODUCTS
-
-
 def _cycles(rates: Rates, program: Program, op: Op) -> float:
-    inputs, output = program.of(op)
-    made = products(program, op)
+    _, output = program.of(op)
+    made, weight = products(program, op), program.weight(op)
     if not made:
         free = op.kind in _SAME_BYTES
         return 0.0 if free else rates.setup + prod(output.shape) / rates.elements
-    read = sum(stream(tensor) for tensor in inputs[1:2] if _is_weight(op, tensor))
+    read = 0 if weight is None else stream(weight)
     return rates.setup + max(made / rates.products, read / rates.weights)

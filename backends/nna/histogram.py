@@ -13,7 +13,7 @@ _BINS = 4 * 254 + 1
 """A quarter step of the grid wide where values reach from its one end to the other. Weights that
 lie on a grid of their own are spread as others are only if bins are no narrower than that."""
 
-NOTHING = 1e-9
+_NOTHING = 1e-9
 """Of so few values or fewer a cell is empty; parts of a bin are parts of a value."""
 
 
@@ -43,11 +43,7 @@ class Histogram:
     def means(self, book: Array) -> Array:
         """Centroids of the cells of what is nearest to each; an empty cell keeps its own."""
         counts, sums = self.cells(middles(book))
-        return np.where(counts > NOTHING, sums / np.maximum(counts, NOTHING), book)
-
-    def gain(self, book: Array) -> float:
-        """By how much a codebook's squared error is less than that of zeros alone."""
-        return gain(book, *self.cells(middles(book)))
+        return np.where(counts > _NOTHING, sums / np.maximum(counts, _NOTHING), book)
 
     def centroids(self, count: int, root: float = 1 / 3) -> Array:
         """So many values to begin with, as many in a bin as this root of its density: the cube root
@@ -56,11 +52,6 @@ class Histogram:
         edges = self.least + self.width * np.arange(_BINS + 1)
         found: Array = np.interp((np.arange(count) + 0.5) / count * dense[-1], dense, edges)
         return found
-
-
-def gain(book: Array, counts: Array, sums: Array) -> float:
-    """By how much a codebook's squared error is less than that of zeros alone, from its cells."""
-    return float((2 * book * sums - book**2 * counts).sum())
 
 
 def histogram(values: Array) -> Histogram:

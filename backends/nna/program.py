@@ -99,10 +99,15 @@ class Program:
         state = [self.tensors[name].bytes for name in self.states]
         return {"operators": len(self.ops), "weights": sum(weights), "state": sum(state)}
 
+    def weight(self, op: Op) -> Tensor | None:
+        """The constant that is a factor of an operator's products."""
+        factor = self.tensors[op.inputs[1]] if op.kind in PRODUCTS else None
+        return factor if factor is not None and factor.data is not None else None
+
     def weights(self) -> dict[str, Tensor]:
-        """Constants that are factors of products, by name."""
-        factors = (self.tensors[op.inputs[1]] for op in self.ops if op.kind in PRODUCTS)
-        return {tensor.name: tensor for tensor in factors if tensor.data is not None}
+        """Those of all operators, by name."""
+        found = map(self.weight, self.ops)
+        return {tensor.name: tensor for tensor in found if tensor is not None}
 
     def of(self, op: Op) -> tuple[list[Tensor], Tensor]:
         """The tensors that an operator reads, and the one that it makes."""

@@ -36,7 +36,7 @@ from .kernels.depthwise import Around, depthwise, of_norm
 from .kernels.embed import embed
 from .kernels.linear import Epilogue, linear
 from .kernels.logmel import Tables, logmel, tables
-from .kernels.lstm import States, lstm, lstm_step
+from .kernels.lstm import lstm, lstm_cell
 from .kernels.norm import layer_norm, softmax
 from .kernels.pointwise import Chain, Link, pointwise
 from .kernels.running_sum import running_sum
@@ -290,13 +290,20 @@ class Recurrent(Fast):
         gates = cast("tuple[int, int, int, int]", leaf.gates)
         if projection is None and x.shape[1] > FEW:
             return lstm(x, h, c, self.weight(), leaf.bias, gates)
-        states = States(h.clone(), c.clone(), torch.arange(len(x), device=x.device))
-        made = [
-            lstm_step(frame, states, self.weight(), leaf.bias, gates, projection)
-            for frame in x.unbind(1)
-        ]
-        y = torch.stack(made, 1) if made else x.new_zeros(len(x), 0, leaf.recurrent)
-        return y, states.h, states.c
+        made = []
+        for frame in x.unbind(1):
+            y, c = lstm_cell(frame, h, c, self.weight(), leaf.bias, gates)
+            y = y if projection is None else linear(y, projection)
+            h = y.to(h.dtype)
+            made.append(y)
+        return _frames(made, x.new_zeros(len(x), 0, leaf.recurrent)), h, c
+
+
+def _frames(made: Sequence[Tensor], none: Tensor) -> Tensor:
+    """Along the second axis; one is not copied."""
+    if len(made) == 1:
+        return made[0].unsqueeze(1)
+    return torch.stack(list(made), 1) if made else none
 
 
 class Rows(Fast):

@@ -183,13 +183,11 @@ def lstm_step(bench: Bench, batch: int, cells: int, bits: int) -> Case:
     dense = (weight.dense() if isinstance(weight, Packed) else weight).to(dtype)
     bias = bench.random(4 * cells, seed=2, dtype=dtype)
     x, h, c = (bench.random(batch, cells, seed=n, dtype=dtype) for n in (3, 4, 5))
-    slots, times = torch.arange(batch, device=bench.device), times_of(bytes_of(weight), bench)
+    times = times_of(bytes_of(weight), bench)
 
     def kernel() -> Call:
-        states = [rec.States(h.clone(), c.clone(), slots) for _ in range(times)]
         weights = [copy_of(weight) for _ in range(times)]
-        pairs = zip(states, weights, strict=True)
-        return rotated([partial(rec.lstm_step, x, each, own, bias) for each, own in pairs])
+        return rotated([partial(rec.lstm_cell, x, h, c, own, bias) for own in weights])
 
     def plain(weight: Tensor) -> Tensor:
         return cell(x, h, c, weight, bias)

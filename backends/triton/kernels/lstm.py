@@ -1,8 +1,9 @@
 """LSTMs (Hochreiter and Schmidhuber 1997): a step of many streams, and sequences in one launch.
 
 A step multiplies `[x, h]` with the weight and applies the gates in one kernel, so that no gate goes
-to memory; the weight may be packed in 1 to 8 bits. Streams have their states in slots: a batch
-names the slot of each of its streams, which join and leave without anything being moved.
+to memory; the weight may be packed in 1 to 8 bits. States are given and made, or those of streams
+in slots: a batch names the slot of each of its streams, which join and leave without anything being
+moved.
 
 A sequence makes the products with its inputs at once. Then the programs, one for some cells each,
 turn together: each keeps to its own rows of the recurrent weight, which stay in the cache near it,
@@ -30,11 +31,28 @@ GATES = (0, 1, 2, 3)
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """h `[slots, R]` and c `[slots, H]` of all streams, and `[B]` (int64) which a batch has."""
+    """h `[slots, R]` and c `[slots, H]` of all streams, contiguous, and `[B]` (int64) which a batch
+    has."""
 
     h: Tensor
     c: Tensor
     slots: Tensor
+
+
+def lstm_cell(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weight: Weight,
+    bias: Tensor | None,
+    gates: tuple[int, int, int, int] = GATES,
+) -> tuple[Tensor, Tensor]:
+    """`[B, H]` of `[B, D]` and the cells behind it, of h `[B, R]` and c `[B, H]`, in one launch.
+
+    The weight is `[4 H, D + R]`. Raises ValueError where the widths do not fit.
+    """
+    cells = torch.empty_like(c, memory_format=torch.contiguous_format)
+    return _step_of(x, h.contiguous(), c.contiguous(), None, weight, bias, gates, cells), cells
 
 
 def lstm_step(
@@ -43,23 +61,33 @@ def lstm_step(
     weight: Weight,
     bias: Tensor | None,
     gates: tuple[int, int, int, int] = GATES,
-    projection: Weight | None = None,
 ) -> Tensor:
-    """`[B, R]` of `[B, D]`; the states of these streams are those after it.
+    """`[B, H]` of `[B, D]`, by `lstm_cell`; the states of these streams are those after it.
 
-    The weight is `[4 H, D + R]`; R is H without a projection `[R, H]` (Sak et al. 2014). Every
-    stream is in a batch once. Raises ValueError where the widths do not fit.
+    Every stream is in a batch once. Raises ValueError where the widths do not fit.
     """
-    if x.shape[1] + states.h.shape[1] != shape_of(weight)[1]:
+    y = _step_of(x, states.h, states.c, states.slots, weight, bias, gates, states.c)
+    states.h[states.slots] = y.to(states.h.dtype)
+    return y
+
+
+def _step_of(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    slots: Tensor | None,
+    weight: Weight,
+    bias: Tensor | None,
+    gates: tuple[int, int, int, int],
+    cells: Tensor,
+) -> Tensor:
+    """What comes out; `cells`, which may be c, are those after it."""
+    if x.shape[1] + h.shape[1] != shape_of(weight)[1]:
         raise ValueError(f"a weight of {shape_of(weight)} for {x.shape[1]} inputs")
-    y = x.new_empty(len(x), states.c.shape[1])
-    cells = torch.empty_like(y, dtype=states.c.dtype)
+    y = x.new_empty(len(x), c.shape[1])
     if y.numel():
-        _launch_step(x.contiguous(), states, weight, bias, gates, (y, cells))
-        y = y if projection is None else linear(y, projection)
-        states.h[states.slots] = y.to(states.h.dtype)
-        states.c[states.slots] = cells
-    return y if projection is None else y.reshape(len(x), states.h.shape[1])
+        _launch_step(x.contiguous(), (h, c, slots), weight, bias, gates, (y, cells))
+    return y
 
 
 def lstm(
@@ -121,31 +149,34 @@ _CHUNK = 64
 
 def _launch_step(
     x: Tensor,
-    states: States,
+    states: tuple[Tensor, Tensor, Tensor | None],
     weight: Weight,
     bias: Tensor | None,
     gates: tuple[int, int, int, int],
     out: tuple[Tensor, Tensor],
 ) -> None:
-    batch, width = x.shape
-    cells, recurrent = states.c.shape[1], states.h.shape[1]
+    (batch, width), (h, c, slots), (y, cells) = x.shape, states, out
     words, book, scale, bits = _parts(weight)
 
-    def run(config: Config) -> None:
+    def run(config: Config, cells: Tensor) -> None:
         block = config.sizes["BLOCK"]
         rows = max(1, min(16, triton.next_power_of_2(batch)))
-        grid = triton.cdiv(cells, block), triton.cdiv(batch, rows)
+        grid = triton.cdiv(c.shape[1], block), triton.cdiv(batch, rows)
         _step[grid](
-            x, states.h, states.c, states.slots, words, book, scale,
-            x if bias is None else bias, *out, batch, width, recurrent, cells,
+            x, h, c, x if slots is None else slots, words, book, scale,
+            x if bias is None else bias, y, cells, batch, width, h.shape[1], c.shape[1],
             words.shape[1],
             GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3], BITS=bits, ROWS=rows,
-            DOT=rows == 16, BIAS=bias is not None, **config.options(),
+            DOT=rows == 16, BIAS=bias is not None, SLOTS=slots is not None, **config.options(),
         )  # fmt: skip
 
-    shape = (about(batch, 64), width + recurrent, cells, bits, x.dtype)
+    shape = (about(batch, 64), width + h.shape[1], c.shape[1], bits, x.dtype)
     candidates = tuple(c for c in _STEP if c.sizes["BLOCK"] >= 16) if batch > 8 else _STEP
-    run(TUNER.best("lstm.step", shape, candidates, run, x.device))
+
+    def measured(config: Config) -> None:
+        run(config, torch.empty_like(cells))  # states stay as they are
+
+    run(TUNER.best("lstm.step", shape, candidates, measured, x.device), cells)
 
 
 def _parts(weight: Weight) -> tuple[Tensor, Tensor, Tensor, int]:
@@ -256,12 +287,14 @@ def _step(
     x, h, c, slots, words, book, scale, bias, y, cells, B, D, R, H, per_lane,
     GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr,
     BITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
-    DOT: tl.constexpr, BIAS: tl.constexpr,
+    DOT: tl.constexpr, BIAS: tl.constexpr, SLOTS: tl.constexpr,
 ):  # fmt: skip
-    """A program makes `BLOCK` cells of `ROWS` streams."""
+    """A program makes `BLOCK` cells of `ROWS` streams; no other reads what it writes, were `cells`
+    c itself."""
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    at, inside = tl.load(slots + rows, rows < B, 0), n < H
+    inside = n < H
+    at = tl.load(slots + rows, rows < B, 0) if SLOTS else rows.to(tl.int64)
     unit = tl.program_id(0) * BLOCK + tl.arange(0, 4 * BLOCK) // 4
     gate = tl.arange(0, 4 * BLOCK) % 4
     quarter = tl.where(gate == 0, GI, tl.where(gate == 1, GF, tl.where(gate == 2, GG, GO)))
@@ -285,11 +318,10 @@ def _step(
         acc += tl.load(bias + row_of, known, 0.0).to(tl.float32)[None, :]
     i, f, g, o = _apart(acc, ROWS, BLOCK)
     there = (rows < B)[:, None] & inside[None, :]
-    before = tl.load(c + at[:, None] * H + n[None, :], there, 0.0).to(tl.float32)
-    made, after = _gated(i, f, g, o, before)
-    place = rows[:, None] * H + n[None, :]
-    tl.store(y + place, made.to(y.dtype.element_ty), there)
-    tl.store(cells + place, after.to(cells.dtype.element_ty), there)
+    own = at[:, None] * H + n[None, :]
+    made, after = _gated(i, f, g, o, tl.load(c + own, there, 0.0).to(tl.float32))
+    tl.store(y + rows[:, None] * H + n[None, :], made.to(y.dtype.element_ty), there)
+    tl.store(cells + own, after.to(cells.dtype.element_ty), there)
 
 
 @triton.jit

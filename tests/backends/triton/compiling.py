@@ -72,7 +72,7 @@ from asrc.backends.triton.kernels.integers import (
 )
 from asrc.backends.triton.kernels.linear import Epilogue, linear
 from asrc.backends.triton.kernels.logmel import Tables, logmel
-from asrc.backends.triton.kernels.lstm import States, lstm, lstm_step
+from asrc.backends.triton.kernels.lstm import States, lstm, lstm_cell, lstm_step
 from asrc.backends.triton.kernels.norm import layer_norm, softmax
 from asrc.backends.triton.kernels.pointwise import Link, pointwise
 from asrc.backends.triton.kernels.rings import Moment, keep
@@ -227,9 +227,9 @@ def _product(dtype: torch.dtype) -> None:
 def _step(streams: int, bits: int) -> Case:
     def case(dtype: torch.dtype) -> None:
         weight = narrow(2560, 1280, bits) if bits else room(2560, 1280, dtype=dtype)
-        slots = torch.arange(streams)
-        states = States(room(streams, 640, dtype=dtype), room(streams, 640), slots)
-        lstm_step(room(streams, 640, dtype=dtype), states, weight, room(2560))
+        x, h, c = (room(streams, 640, dtype=kind) for kind in (dtype, dtype, torch.float32))
+        lstm_cell(x, h, c, weight, room(2560))
+        lstm_step(x, States(h, c, torch.arange(streams)), weight, room(2560))
 
     return case
 

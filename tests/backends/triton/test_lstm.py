@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
 from asrc.backends.triton.kernels import lstm as file
-from asrc.backends.triton.kernels.lstm import States, lstm, lstm_step, reference
+from asrc.backends.triton.kernels.lstm import States, lstm, lstm_cell, lstm_step, reference
 from asrc.backends.triton.packed import Packed
+from asrc.backends.triton.tuning import Config
 from asrc.tests.backends.triton.guard import Guards, close, random
 from asrc.tests.backends.triton.test_linear import narrow
 
@@ -99,15 +102,59 @@ def test_no_frames_and_no_streams() -> None:
     assert lstm_step(random(0, 9), states, weights(9, 6), None).shape == (0, 6)
 
 
+@pytest.mark.parametrize("bits", [0, 3])
+@pytest.mark.parametrize("batch", [1, 17])
+def test_cells_are_steps_whose_states_are_given(batch: int, bits: int) -> None:
+    """h and c, of other types and strides, stay as they are."""
+    guards, weight, bias = Guards(), weights(13, 21, bits), random(84, seed=5)
+    x, h = guards.put(random(batch, 13)), guards.put(random(batch, 21, seed=6))
+    c = guards.put(random(21, batch, seed=7)).t()
+    begin = h.clone(), c.clone()
+    states = States(h.clone(), c.contiguous().clone(), torch.arange(batch))
+    y, cells = lstm_cell(x, h, c, weight, bias)
+    assert torch.equal(y, lstm_step(x, states, weight, bias))
+    assert torch.equal(cells, states.c)
+    assert torch.equal(h, begin[0])
+    assert torch.equal(c, begin[1])
+    guards.check()
+    half, _ = lstm_cell(x, h.half(), c, weight, bias)
+    close(half, y, 1e-2)
+
+
+def test_measuring_moves_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each candidate is launched, some often; cells are written where they lie."""
+
+    def best(
+        _: str, shape: object, candidates: list[Config], run: Callable[[Config], object], on: object
+    ) -> Config:
+        for one in candidates:
+            run(one)
+        return candidates[0]
+
+    x, weight = random(2, 9), weights(9, 6)
+    states, again = (
+        States(random(3, 6, seed=1), random(3, 6, seed=2), torch.tensor([2, 0])) for _ in range(2)
+    )
+    wanted = lstm_step(x, states, weight, None)
+    monkeypatch.setattr(file.TUNER, "best", best)
+    assert torch.equal(lstm_step(x, again, weight, None), wanted)
+    assert torch.equal(again.c, states.c)
+    assert torch.equal(again.h, states.h)
+
+
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
 @torch.no_grad()
 def test_a_projection() -> None:
+    """h is narrower than the cells then, and is made of what comes out."""
     net = nn.LSTM(7, 10, proj_size=4, batch_first=True)
     weight = torch.cat([net.weight_ih_l0, net.weight_hh_l0], 1)
-    x, states = random(3, 5, 7), States(torch.zeros(3, 4), torch.zeros(3, 10), torch.arange(3))
-    bias = net.bias_ih_l0 + net.bias_hh_l0
-    found = [lstm_step(f, states, weight, bias, projection=net.weight_hr_l0) for f in x.unbind(1)]
-    wanted, (h, c) = net(x)
+    bias, x, found = net.bias_ih_l0 + net.bias_hh_l0, random(3, 5, 7), []
+    h, c = torch.zeros(3, 4), torch.zeros(3, 10)
+    for frame in x.unbind(1):
+        y, c = lstm_cell(frame, h, c, weight, bias)
+        h = y @ net.weight_hr_l0.t()
+        found.append(h)
+    wanted, (last, cells) = net(x)
     close(torch.stack(found, 1), wanted)
-    close(states.h, h[0])
-    close(states.c, c[0])
+    close(h, last[0])
+    close(c, cells[0])
