@@ -143,8 +143,10 @@ def cost(batch: int, frames: int, weight: Weight, cells: int, element: int = 4) 
 _STEP = tuple(
     Config({"BLOCK": block, "BLOCK_K": 64}, warps) for block in (16, 8, 32) for warps in (4, 2)
 )
-_CHUNK = 64
-"""Cells of a program of a sequence, where there are several."""
+_SEQUENCE = tuple(
+    Config({"BLOCK": block, "BLOCK_K": 64}, warps) for block in (64, 32, 16) for warps in (4, 8)
+)
+"""Fewer cells a program: less to read for each after every step, and more that wait."""
 
 
 def _launch_step(
@@ -195,14 +197,31 @@ def _launch_sequence(
     y: Tensor,
 ) -> None:
     """One launch; of each frame one where programs that wait for each other could not all run."""
-    parts = triton.cdiv(y.shape[2], _block(y.shape[2], y.device))
-    if parts <= _processors(y.device):
-        _launch_frames(given, h, c, weight, gates, y)
+    cells = y.shape[2]
+    candidates = _together(cells, y.device)
+
+    def run(config: Config, c: Tensor) -> None:
+        _launch_frames(given, h, c, weight, gates, y, config)
+
+    def measured(config: Config) -> None:
+        run(config, c.clone())  # cells are written where they lie
+
+    if candidates:
+        shape = (about(len(y), 64), about(y.shape[1]), cells, y.dtype)
+        run(TUNER.best("lstm.sequence", shape, candidates, measured, y.device), c)
         return
     for t, frame in enumerate(given.split(1, 1)):
-        made = y.new_empty(len(y), 1, y.shape[2])
-        _launch_frames(frame.contiguous(), h, c, weight, gates, made)
+        made = y.new_empty(len(y), 1, cells)
+        _launch_frames(frame.contiguous(), h, c, weight, gates, made, _SEQUENCE[0])
         y[:, t], h = made[:, 0], made[:, 0]
+
+
+def _together(cells: int, device: torch.device) -> tuple[Config, ...]:
+    """Those with which all programs of a group can run at once."""
+    if device.type != "cuda":  # one does it all
+        return (Config({"BLOCK": max(16, triton.next_power_of_2(cells)), "BLOCK_K": 64}),)
+    most = _processors(device)
+    return tuple(c for c in _SEQUENCE if triton.cdiv(cells, c.sizes["BLOCK"]) <= most)
 
 
 def _launch_frames(
@@ -212,27 +231,20 @@ def _launch_frames(
     weight: Tensor,
     gates: tuple[int, int, int, int],
     y: Tensor,
+    config: Config,
 ) -> None:
-    batch, frames, cells = y.shape
-    block, groups = _block(cells, y.device), triton.cdiv(batch, 16)
-    parts = triton.cdiv(cells, block)
+    (batch, frames, cells), groups = y.shape, triton.cdiv(len(y), 16)
+    parts = triton.cdiv(cells, config.sizes["BLOCK"])
     arrived = torch.zeros(1 + groups * frames, dtype=torch.int32, device=y.device)
     _sequence[(parts, groups)](
         given, h, c, weight, y, arrived, batch, frames, cells, parts,
         GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3],
-        BLOCK=block, BLOCK_K=64, BARRIER=parts > 1 and frames > 1, num_warps=4,
+        BARRIER=parts > 1 and frames > 1, **config.options(),
     )  # fmt: skip
-
-
-def _block(cells: int, device: torch.device) -> int:
-    """Cells of a program."""
-    return _CHUNK if device.type == "cuda" else max(16, triton.next_power_of_2(cells))
 
 
 def _processors(device: torch.device) -> int:
     """Programs that run at once, at least."""
-    if device.type != "cuda":
-        return 1
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 

@@ -76,15 +76,26 @@ def test_more_programs_than_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight = random(3, 5, 9), weights(9, 40)
     h, c = random(3, 40, seed=4), random(3, 40)
     launches, launch = [], file._launch_frames
-    monkeypatch.setattr(file, "_block", lambda *_: 16)
-    monkeypatch.setattr(file, "_processors", lambda _: 2)
+    monkeypatch.setattr(file, "_together", lambda *_: ())
     monkeypatch.setattr(
-        file, "_launch_frames", lambda *given: launches.append(given[-1].shape) or launch(*given)
+        file, "_launch_frames", lambda *given: launches.append(given[5].shape) or launch(*given)
     )
     wanted = reference(x, h, c, weight, None)
     for one, other in zip(lstm(x, h, c, weight, None), wanted, strict=True):
         close(one, other)
     assert launches == 5 * [(3, 1, 40)]
+
+
+def test_programs_that_run_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are processors; in the interpreter one, which would wait for the others."""
+    monkeypatch.setattr(file, "_processors", lambda _: 20)
+    blocks = [
+        {config.sizes["BLOCK"] for config in file._together(cells, torch.device("cuda"))}
+        for cells in (320, 640, 1280, 1281)
+    ]
+    assert blocks == [{16, 32, 64}, {32, 64}, {64}, set()]
+    (alone,) = file._together(321, torch.device("cpu"))
+    assert alone.sizes["BLOCK"] == 512
 
 
 def test_packed_weights_in_a_sequence() -> None:
