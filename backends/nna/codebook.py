@@ -37,6 +37,9 @@ _LARGE = 1 << 16
 _PALETTE = 5
 """Bits of an index into the values that a stream can name at once; more have escapes."""
 
+_LANES = 32
+"""Inputs of a layer that a stream has at a time; where there are fewer, zeros go behind them."""
+
 _SPARED = 0.007
 """Bits of an index that are left for headers, and for what our count of the stream is off."""
 
@@ -56,7 +59,8 @@ def fitted(
     may take in the accelerator's stream, headers left out; a codebook of as many whole bits, where
     that is better, or where nothing takes so few; with `coded` of `bits` Lloyd-Max centroids, as
     they are. Without it, those of many weights of 2 to 5 bits go more evenly apart if a stream
-    would else take more than these with its headers (`within`).
+    would else take more than these with its headers (`within`); and where a stream has zeros behind
+    each row (`_LANES`), one of them is zero, as zeros would be one value more.
 
     8 bits are the plain grid from -127 to 127, without a codebook. Raises ValueError for other than
     1 to 8 bits, and for a limit that they do not have.
@@ -68,8 +72,9 @@ def fitted(
     rows = weight.reshape(1 if per == "tensor" else len(weight), -1).astype(np.float64)
     if bits == 8:
         return (_largest(rows) / GRID).astype(np.float32), None
-    scales, book = _with_codebook(rows, 1 << bits, None)
-    if coded is None and 1 < bits <= _PALETTE and rows.size >= _LARGE:
+    plain, filled = coded is None and 1 < bits <= _PALETTE, _is_filled(weight)
+    scales, book = _with_codebook(rows, 1 << bits, None, zero=plain and filled)
+    if plain and rows.size >= _LARGE and not filled:
         book = within((_sample(rows) / scales[:, None]).ravel(), book, bits - _SPARED)
     elif coded is not None and coded < bits:
         scales, book = _limited(rows, 1 << bits, coded, (scales, book))
@@ -110,7 +115,14 @@ def _largest(rows: Array) -> Array:
     return np.maximum(np.abs(rows).max(1), 1e-8)
 
 
-def _with_codebook(rows: Array, count: int, coded: float | None) -> tuple[Array, Array]:
+def _is_filled(weight: Array) -> bool:
+    """Whether a stream of a matrix has zeros behind each row."""
+    return weight.ndim == 2 and weight.shape[1] % _LANES != 0
+
+
+def _with_codebook(
+    rows: Array, count: int, coded: float | None, zero: bool = False
+) -> tuple[Array, Array]:
     """Codebook and scales in turn: each is the best for the other. A limit is for the last pair.
 
     One that leaves little but zeros is for the last codebook alone, as scales would run away from
@@ -122,7 +134,7 @@ def _with_codebook(rows: Array, count: int, coded: float | None) -> tuple[Array,
     start: Array | None = None
     for _ in range(_TURNS):
         values = some / scales[:, None]
-        start, book = _values(values.ravel(), count, before, start)
+        start, book = _values(values.ravel(), count, before, start, zero)
         scales = _scales(some, nearest(book, values), scales)
     if some is not rows:
         scales = _scales(rows, nearest(book, rows / scales[:, None]), scales)
@@ -149,23 +161,28 @@ def _scales(rows: Array, codes: Array, scales: Array) -> Array:
 
 
 def _values(
-    values: Array, count: int, coded: float | None, start: Array | None = None
+    values: Array, count: int, coded: float | None, start: Array | None = None, zero: bool = False
 ) -> tuple[Array, Array]:
     """Centroids, and what is made of them on the grid."""
-    book = lloyd_max(values, count, start)
+    book = lloyd_max(values, count, start, zero)
     return book, on_grid(book) if coded is None else held_to(values, book, coded)
 
 
-def lloyd_max(values: Array, count: int, start: Array | None = None) -> Array:
+def lloyd_max(values: Array, count: int, start: Array | None = None, zero: bool = False) -> Array:
     """Centroids of at most `count` cells with the smallest squared error, by alternation from
-    other centroids or the histogram's; a cell that is empty keeps its centroid."""
+    other centroids or the histogram's; a cell that is empty keeps its centroid. With `zero` the one
+    that is nearest to it stays there."""
     held = histogram(values)
     if start is None:
         start = held.centroids(count)
     book = np.unique(start)
     for _ in range(_ROUNDS):
         moved = held.means(book)
+        if zero:
+            moved[np.abs(book).argmin()] = 0.0
         if np.abs(moved - book).max() <= _STILL:
             break
         book = np.sort(book + _FARTHER * (moved - book))
+    if zero:
+        book[np.abs(book).argmin()] = 0.0
     return book

@@ -128,7 +128,7 @@ def test_few_weights_have_no_more_noise_than_lloyd_max(
     """Many of them are the largest of their rows, and scales might run away."""
     for seed in range(8):
         weight = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-        plain = fitted(weight, int(coded), kind)
+        plain = fitted(weight, int(coded), kind, int(coded))
         scales, book = fitted(weight, 5, kind, coded)
         codes = snapped(weight, scales, book)
         assert coded_bits(*code_counts(codes)) <= coded + 1e-3
@@ -183,16 +183,43 @@ def test_a_stream_with_its_headers_is_no_wider_than_the_index(bits: int, spread:
 @pytest.mark.parametrize(
     ("weight", "bits"),
     [
-        (barely_trained((128, 511)), 4),  # few weights
+        (barely_trained((127, 512)), 4),  # few weights
         (barely_trained((512, 128), spread=9.0), 4),  # nearly normal: shorter as they are
         (barely_trained((512, 128), spread=0.0), 5),  # even: they would be as common elsewhere
         (barely_trained((512, 128)), 1),  # two values
         (barely_trained((512, 128)), 6),  # more than a stream can name
+        (barely_trained((512, 136)), 1),  # of two values none may be zero
         (np.random.default_rng(0).integers(-8, 8, (512, 128)).astype(np.float32), 4),  # 16 values
     ],
 )
 def test_centroids_that_stay(weight: np.ndarray, bits: int) -> None:
     assert same(fitted(weight, bits), fitted(weight, bits, coded=bits))
+
+
+@pytest.mark.parametrize(("bits", "costs"), [(2, 0.7), (3, 0.25), (4, 0.1), (5, 0.05)])
+def test_a_value_is_zero_where_zeros_fill_a_row(bits: int, costs: float) -> None:
+    """144 inputs take the room of 160; zeros would be one value more, such as a 33rd."""
+    codec = pytest.importorskip("ethosu.mlw_codec")
+    weight = np.random.default_rng(1).standard_normal((256, 144)).astype(np.float32)
+    streams, noise = [], []
+    for coded in (bits, None):
+        scales, book = fitted(weight, bits, coded=coded)
+        codes = snapped(weight, scales, book)
+        assert len(used(codes)) == 1 << bits
+        filled = np.pad(codes, ((0, 0), (0, 16))).astype(np.int16)
+        streams.append(8 * len(codec.encode(filled.ravel().tolist())) / codes.size)
+        noise.append(sqnr(weight, codes, scales))
+    assert (codes == 0).any()
+    assert streams[1] < streams[0] - 0.2
+    assert noise[1] > noise[0] - costs
+
+
+def test_zero_is_no_value_where_rows_are_whole() -> None:
+    """Nor where it was not asked for, or in filters, whose rows are of several taps."""
+    weight = np.random.default_rng(1).standard_normal((256, 160)).astype(np.float32)
+    assert same(fitted(weight, 4), fitted(weight, 4, coded=4))
+    filters = weight[:, :144].reshape(256, 48, 3)
+    assert same(fitted(filters, 4), fitted(filters, 4, coded=4))
 
 
 def test_a_part_of_many_weights_tells_the_stream_of_all() -> None:
