@@ -75,7 +75,7 @@ def fitted(
     plain, filled = coded is None and 1 < bits <= _PALETTE, _is_filled(weight)
     scales, book = _with_codebook(rows, 1 << bits, None, zero=plain and filled)
     if plain and rows.size >= _LARGE and not filled:
-        book = within((_sample(rows) / scales[:, None]).ravel(), book, bits - _SPARED)
+        scales, book = _shortened(rows, scales, book, bits - _SPARED)
     elif coded is not None and coded < bits:
         scales, book = _limited(rows, 1 << bits, coded, (scales, book))
     full = np.concatenate([book, np.full((1 << bits) - len(book), book[-1])])
@@ -113,6 +113,17 @@ def _rank(rows: Array, limit: float, found: tuple[Array, Array]) -> tuple[float,
 
 def _largest(rows: Array) -> Array:
     return np.maximum(np.abs(rows).max(1), 1e-8)
+
+
+def _shortened(rows: Array, scales: Array, book: Array, limit: float) -> tuple[Array, Array]:
+    """Within the limit, if it can be: codebook and scales in turn, as farther values are larger."""
+    some = _sample(rows)
+    for _ in range(_TURNS):
+        before, book = book, within((some / scales[:, None]).ravel(), book, limit)
+        if np.array_equal(before, book):
+            return scales, book
+        scales = _scales(rows, nearest(book, rows / scales[:, None]), scales)
+    return scales, within((some / scales[:, None]).ravel(), book, limit)
 
 
 def _is_filled(weight: Array) -> bool:
