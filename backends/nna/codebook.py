@@ -58,9 +58,10 @@ def fitted(
     There is a scale for each row, or with `per` of "tensor" one. `coded`: the bits that an index
     may take in the accelerator's stream, headers left out; a codebook of as many whole bits, where
     that is better, or where nothing takes so few; with `coded` of `bits` Lloyd-Max centroids, as
-    they are. Without it, those of many weights of 2 to 5 bits go more evenly apart if a stream
-    would else take more than these with its headers (`within`); and where a stream has zeros behind
-    each row (`_LANES`), one of them is zero, as zeros would be one value more.
+    they are. Without it a stream is to take no more than 2 to 5 bits, headers included. Four
+    centroids are nearly always as common, so two bits are held to a little less. More go somewhat
+    more evenly apart where there are many weights and it is needed (`within`), and where a stream
+    has zeros behind each row (`_LANES`), one of them is zero, as zeros would be one value more.
 
     8 bits are the plain grid from -127 to 127, without a codebook. Raises ValueError for other than
     1 to 8 bits, and for a limit that they do not have.
@@ -72,9 +73,11 @@ def fitted(
     rows = weight.reshape(1 if per == "tensor" else len(weight), -1).astype(np.float64)
     if bits == 8:
         return (_largest(rows) / GRID).astype(np.float32), None
-    plain, filled = coded is None and 1 < bits <= _PALETTE, _is_filled(weight)
-    scales, book = _with_codebook(rows, 1 << bits, None, zero=plain and filled)
-    if plain and rows.size >= _LARGE and not filled:
+    if coded is None and bits == 2:
+        coded = bits - _SPARED
+    fits, filled = coded is None and 2 < bits <= _PALETTE, _is_filled(weight)
+    scales, book = _with_codebook(rows, 1 << bits, None, zero=fits and filled)
+    if fits and rows.size >= _LARGE and not filled:
         scales, book = _shortened(rows, scales, book, bits - _SPARED)
     elif coded is not None and coded < bits:
         scales, book = _limited(rows, 1 << bits, coded, (scales, book))
