@@ -80,12 +80,11 @@ def held_to(values: Array, book: Array, limit: float) -> Array:
     `book`: sorted centroids without a limit, to begin with. Where no price is high enough, the
     dearest found. With few bits, also zero with one value or two beside it is tried.
     """
-    ordered = np.sort(values)
+    ordered = _Ordered(values)
     found = _by_price(ordered, book, limit)
-    if limit > SPARSE or bits_of(ordered, on_grid(book)) <= limit:
+    if limit > SPARSE or ordered.bits(on_grid(book)) <= limit:
         return found
-    rank = partial(_rank, _Moments(ordered), limit)
-    return min(found, *_sparse(len(book)), key=rank)
+    return min(found, *_sparse(len(book)), key=partial(_rank, ordered, limit))
 
 
 def within(values: Array, book: Array, limit: float) -> Array:
@@ -116,19 +115,19 @@ def _in_cells(held: Histogram, book: Array) -> float:
     return coded_bits(counts, float(counts[book == 0].sum()))
 
 
-def _by_price(ordered: Array, book: Array, limit: float) -> Array:
+def _by_price(ordered: _Ordered, book: Array, limit: float) -> Array:
     best = on_grid(book)
-    if bits_of(ordered, best) <= limit:
+    if ordered.bits(best) <= limit:
         return best
     low, high = 0.0, 1.0
-    while bits_of(ordered, best := on_grid(_priced(ordered, book, high))) > limit:
+    while ordered.bits(best := on_grid(ordered.priced(book, high))) > limit:
         low, high = high, 4 * high
         if high > _CEILING:
             return best
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        found = on_grid(_priced(ordered, book, middle))
-        if bits_of(ordered, found) <= limit:
+        found = on_grid(ordered.priced(book, middle))
+        if ordered.bits(found) <= limit:
             best, high = found, middle
         else:
             low = middle
@@ -144,49 +143,58 @@ def _sparse(most: int) -> Iterator[Array]:
             yield np.array([-size, 0.0, size])
 
 
-class _Moments:
-    """Sorted values with their running sums."""
+class _Ordered:
+    """Values in their order, with running sums."""
 
-    def __init__(self, ordered: Array) -> None:
-        self.ordered = ordered
-        self.sums = np.concatenate([[0.0], np.cumsum(ordered)])
+    def __init__(self, values: Array) -> None:
+        self.values = np.sort(values)
+        self.sums = np.concatenate([[0.0], np.cumsum(self.values)])
+
+    def cells(self, book: Array) -> Array:
+        """Where those begin that are nearest to each of a sorted codebook."""
+        return edges(self.values, middles(book))
+
+    def bits(self, book: Array) -> float:
+        """An index, each value coded as the nearest."""
+        counts = _steps(self.cells(book))
+        return coded_bits(counts, float(counts[book == 0].sum()))
 
     def gain(self, book: Array) -> float:
         """By how much a codebook's squared error is less than that of zeros alone."""
-        cells = edges(self.ordered, middles(book))
-        return float((2 * book * np.diff(self.sums[cells]) - book**2 * np.diff(cells)).sum())
+        cells = self.cells(book)
+        return float((2 * book * _steps(self.sums[cells]) - book**2 * _steps(cells)).sum())
+
+    def priced(self, book: Array, price: float) -> Array:
+        """Centroids of cells in which squared error and `price` times the bits of a cell's index,
+        as ideal codes have them, are least; an empty cell is none."""
+        cells = self.cells(book)
+        for _ in range(_ROUNDS):
+            sizes = _steps(cells)
+            live = sizes > 0
+            book, sizes = _apart(_steps(self.sums[cells])[live] / sizes[live], sizes[live])
+            bits = -np.log2(sizes / len(self.values))
+            bounds = middles(book) + price * _steps(bits) / (2 * _steps(book))
+            moved = edges(self.values, np.maximum.accumulate(bounds))
+            if np.array_equal(moved, cells):
+                break
+            cells = moved
+        return book
 
 
-def _rank(moments: _Moments, limit: float, book: Array) -> tuple[float, float]:
+def _steps(values: Array) -> Array:
+    """From each to the next."""
+    found: Array = values[1:] - values[:-1]
+    return found
+
+
+def _rank(ordered: _Ordered, limit: float, book: Array) -> tuple[float, float]:
     """The least of codebooks is the best one that the limit allows, or else the shortest."""
-    return max(0.0, bits_of(moments.ordered, book) - limit), -moments.gain(book)
-
-
-def bits_of(ordered: Array, book: Array) -> float:
-    """Of sorted values, each coded as the nearest of a sorted codebook."""
-    counts = np.diff(edges(ordered, middles(book)))
-    return coded_bits(counts, float(counts[book == 0].sum()))
+    return max(0.0, ordered.bits(book) - limit), -ordered.gain(book)
 
 
 def _apart(book: Array, sizes: Array) -> tuple[Array, Array]:
     """Centroids that coincide as one; many weights may be the largest of their rows."""
-    first = np.concatenate([[True], np.diff(book) > _SAME])
+    first = np.concatenate([[True], _steps(book) > _SAME])
+    if first.all():
+        return book, sizes
     return book[first], np.add.reduceat(sizes, np.flatnonzero(first))
-
-
-def _priced(ordered: Array, book: Array, price: float) -> Array:
-    """Centroids of cells in which squared error and `price` times the bits of a cell's index, as
-    ideal codes have them, are least; an empty cell is none."""
-    sums = np.concatenate([[0.0], np.cumsum(ordered)])
-    cells = edges(ordered, middles(book))
-    for _ in range(_ROUNDS):
-        sizes = np.diff(cells)
-        live = sizes > 0
-        book, sizes = _apart(np.diff(sums[cells])[live] / sizes[live], sizes[live])
-        bits = -np.log2(sizes / len(ordered))
-        bounds = middles(book) + price * np.diff(bits) / (2 * np.diff(book))
-        moved = edges(ordered, np.maximum.accumulate(bounds))
-        if np.array_equal(moved, cells):
-            break
-        cells = moved
-    return book
