@@ -79,7 +79,8 @@ def fit_codebooks(facts: Facts, weights: Mapping[str, Array]) -> None:
     for node in facts.graph:
         if "weights" in node.attrs and node.owner is None:
             per = str(node.attrs.get("per", "row"))
-            fitted(weights[f"{node.path}.weight"], cast(int, node.attrs["weights"]), per)
+            weight, inputs = weights[f"{node.path}.weight"], node.op == "dense"
+            fitted(weight, cast(int, node.attrs["weights"]), per, inputs=inputs)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,8 @@ def _of_weights(node: Node, weights: Mapping[str, Array]) -> Iterator[tuple[str,
         per = str(node.attrs.get("per", "row"))
         limit = cast("Fraction | None", node.attrs.get("coded"))
         coded = None if limit is None else float(limit)
-        scales, book = fitted(weights[f"{node.path}.weight"], bits, per, coded)
+        weight, inputs = weights[f"{node.path}.weight"], node.op == "dense"
+        scales, book = fitted(weight, bits, per, coded, inputs)
         yield f"{node.path}.scale", scales
         if book is not None:
             yield f"{node.path}.codebook", book

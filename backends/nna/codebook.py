@@ -51,7 +51,7 @@ _DRIFT = 0.01
 
 
 def fitted(
-    weight: Array, bits: int, per: str = "row", coded: float | None = None
+    weight: Array, bits: int, per: str = "row", coded: float | None = None, inputs: bool = True
 ) -> tuple[Array, Array | None]:
     """Scales (float32) and the codes that there are (float32, rising), 2**bits.
 
@@ -61,7 +61,8 @@ def fitted(
     they are. Without it a stream is to take no more than 2 to 5 bits, headers included. Four
     centroids are nearly always as common, so two bits are held to a little less. More go somewhat
     more evenly apart where there are many weights and it is needed (`within`), and where a stream
-    has zeros behind each row (`_LANES`), one of them is zero, as zeros would be one value more.
+    has zeros behind each row (`_LANES`), one of them is zero, as zeros would be one value more;
+    `inputs`: whether the columns of a matrix are inputs, and not taps.
 
     8 bits are the plain grid from -127 to 127, without a codebook. Raises ValueError for other than
     1 to 8 bits, and for a limit that they do not have.
@@ -75,7 +76,7 @@ def fitted(
         return (_largest(rows) / GRID).astype(np.float32), None
     if coded is None and bits == 2:
         coded = bits - _SPARED
-    fits, filled = coded is None and 2 < bits <= _PALETTE, _is_filled(weight)
+    fits, filled = coded is None and 2 < bits <= _PALETTE, inputs and _is_filled(weight)
     scales, book = _with_codebook(rows, 1 << bits, None, zero=fits and filled)
     if fits and rows.size >= _LARGE and not filled:
         scales, book = _shortened(rows, scales, book, bits - _SPARED)

@@ -226,8 +226,10 @@ def test_zero_is_no_value_where_rows_are_whole() -> None:
     """Nor where it was not asked for, or in filters, whose rows are of several taps."""
     weight = np.random.default_rng(1).standard_normal((256, 160)).astype(np.float32)
     assert same(fitted(weight, 4), fitted(weight, 4, coded=4))
-    filters = weight[:, :144].reshape(256, 48, 3)
+    filters, taps = weight[:, :144].reshape(256, 48, 3), weight[:, :31]
     assert same(fitted(filters, 4), fitted(filters, 4, coded=4))
+    assert same(fitted(taps, 4, inputs=False), fitted(taps, 4, coded=4))
+    assert not same(fitted(taps, 4), fitted(taps, 4, coded=4))
 
 
 def test_a_part_of_many_weights_tells_the_stream_of_all() -> None:
