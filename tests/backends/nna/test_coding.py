@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from asrc.backends.nna.codebook import fitted, snapped
 from asrc.backends.nna.coding import code_counts, coded_bits
+from asrc.tests.backends.nna import models
 from asrc.tests.backends.nna.test_codebook import sqnr
 
 
@@ -246,3 +247,21 @@ def test_a_limit_for_many_weights_costs_no_more_than_for_few(seed: int) -> None:
     codes = snapped(weight, scales, book)
     assert coded_bits(*code_counts(codes)) <= 3.5
     assert sqnr(weight, codes, scales) > 18.2
+
+
+def test_which_codebooks_of_a_model_have_a_zero() -> None:
+    """Of products with inputs that fill no row; a filter's taps are none."""
+    found, numbers = models.quantised("ahead", bits=4)
+    seen = set()
+    for node in found.graph:
+        if (book := numbers.get(f"{node.path}.codebook")) is None:
+            continue
+        weight = numbers[f"{node.path}.weight"]
+        filled = node.op == "dense" and weight.shape[1] % 32 != 0
+        seen.add((node.op, filled))
+        if filled:
+            assert 0.0 in book, node.path
+        else:
+            made = numbers[f"{node.path}.scale"], book
+            assert same(made, fitted(weight, 4, coded=4)), node.path
+    assert {("dense", True), ("depthwise", False)} <= seen
