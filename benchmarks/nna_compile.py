@@ -12,11 +12,10 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 
-from asrc.backends.nna.codebook import fitted
+from asrc.backends.nna.calibrate import of_weights
 from asrc.backends.nna.machine import machine, vela
 from asrc.backends.nna.program import Array
 from asrc.backends.nna.tflite import tflite
@@ -77,10 +76,7 @@ def main() -> None:
 def fit_codebooks(facts: Facts, weights: Mapping[str, Array]) -> None:
     """What a compilation does for all weights of a float model; here for its time alone."""
     for node in facts.graph:
-        if "weights" in node.attrs and node.owner is None:
-            per = str(node.attrs.get("per", "row"))
-            weight, inputs = weights[f"{node.path}.weight"], node.op == "dense"
-            fitted(weight, cast(int, node.attrs["weights"]), per, inputs=inputs)
+        dict(of_weights(node, weights))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def calibrated(
     for path, seen in ranges_of(facts, weights, utterances, variances).items():
         found.setdefault(path, np.array([seen.low, seen.high], np.float32))
     for node in facts.graph:
-        for name, made in _of_weights(node, weights):
+        for name, made in of_weights(node, weights):
             found.setdefault(name, made)
         if f"{node.path}.range" not in weights and node.op == "weight":  # it learns
             found[f"{node.path}.range"] = MARGIN * found[f"{node.path}.range"]
@@ -72,7 +72,9 @@ MARGIN = 2.0
 """A layer norm's parameters may become so much larger in training."""
 
 
-def _of_weights(node: Node, weights: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+def of_weights(node: Node, weights: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    """What a value has beside its parameters that follows from these alone: scales, codebooks, the
+    largest numbers of a layer norm."""
     if node.owner is not None:
         return
     if node.op == "layernorm":

@@ -138,7 +138,8 @@ def _is_filled(weight: Array) -> bool:
 def _with_codebook(
     rows: Array, count: int, coded: float | None, zero: bool = False
 ) -> tuple[Array, Array]:
-    """Codebook and scales in turn: each is the best for the other. A limit is for the last pair.
+    """Codebook and scales in turn: each is the best for the other. A limit is for the last pair;
+    with `zero` one of the values is zero, which goes with no limit.
 
     One that leaves little but zeros is for the last codebook alone, as scales would run away from
     it; its values may be twice as large as any weight, so that all are nearer to zero.

@@ -19,7 +19,7 @@ from math import inf
 import numpy as np
 
 from .cells import GRID, edges, middles, on_grid
-from .histogram import Histogram, histogram
+from .histogram import CUBE, Histogram, histogram
 from .program import Array
 
 _LOW_BITS = range(6)
@@ -28,7 +28,6 @@ _OFTEN = 5  # 4 in one compiler of these accelerators, 5 in another
 """Zeros become runs where they are more than so often as frequent as any other value."""
 SPARSE = 1.75
 """Of more bits than these, zero and two values are not the best."""
-_CUBE = 1 / 3
 _ROUNDS = 200
 _HALVINGS = 16
 _CEILING = 1e9
@@ -96,7 +95,7 @@ def within(values: Array, book: Array, limit: float) -> Array:
     another root gives: a few hundredths of a decibel worse than `held_to`, in a fraction of its
     time.
     """
-    held, best, low, high = histogram(values), book, 0.0, _CUBE
+    held, best, low, high = histogram(values), book, 0.0, CUBE
     if _in_cells(held, book) <= limit:
         return book
     for _ in range(_HALVINGS):

@@ -13,6 +13,9 @@ _BINS = 4 * 254 + 1
 """A quarter step of the grid wide where values reach from its one end to the other. Weights that
 lie on a grid of their own are spread as others are only if bins are no narrower than that."""
 
+CUBE = 1 / 3
+"""The root of a density as which centroids lie that have the least squared error."""
+
 _NOTHING = 1e-9
 """Of so few values or fewer a cell is empty; parts of a bin are parts of a value."""
 
@@ -45,7 +48,7 @@ class Histogram:
         counts, sums = self.cells(middles(book))
         return np.where(counts > _NOTHING, sums / np.maximum(counts, _NOTHING), book)
 
-    def centroids(self, count: int, root: float = 1 / 3) -> Array:
+    def centroids(self, count: int, root: float = CUBE) -> Array:
         """So many values to begin with, as many in a bin as this root of its density: the cube root
         has nearly those of the least squared error (Panter and Dite 1951)."""
         dense = np.concatenate([[0.0], np.cumsum(np.diff(self.running[0, :-1]) ** root)])

@@ -290,7 +290,7 @@ class Recurrent(Fast):
         gates = cast("tuple[int, int, int, int]", leaf.gates)
         if projection is None and x.shape[1] > FEW:
             return lstm(x, h, c, self.weight(), leaf.bias, gates)
-        made = []
+        made: list[Tensor] = []
         for frame in x.unbind(1):
             y, c = lstm_cell(frame, h, c, self.weight(), leaf.bias, gates)
             y = y if projection is None else linear(y, projection)
@@ -299,11 +299,11 @@ class Recurrent(Fast):
         return _frames(made, x.new_zeros(len(x), 0, leaf.recurrent)), h, c
 
 
-def _frames(made: Sequence[Tensor], none: Tensor) -> Tensor:
+def _frames(made: list[Tensor], none: Tensor) -> Tensor:
     """Along the second axis; one is not copied."""
     if len(made) == 1:
         return made[0].unsqueeze(1)
-    return torch.stack(list(made), 1) if made else none
+    return torch.stack(made, 1) if made else none
 
 
 class Rows(Fast):
