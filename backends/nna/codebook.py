@@ -19,6 +19,7 @@ from .cells import GRID, nearest, on_grid
 from .coding import SPARSE, code_counts, coded_bits, held_to, within
 from .histogram import histogram
 from .program import Array
+from .unary import MOST, unary
 
 _ROUNDS = 1000
 _TURNS = 4
@@ -76,14 +77,41 @@ def fitted(
         return (_largest(rows) / GRID).astype(np.float32), None
     if coded is None and bits == 2:
         coded = bits - _SPARED
-    fits, filled = coded is None and 2 < bits <= _PALETTE, inputs and _is_filled(weight)
-    scales, book = _with_codebook(rows, 1 << bits, None, zero=fits and filled)
-    if fits and rows.size >= _LARGE and not filled:
-        scales, book = _shortened(rows, scales, book, bits - _SPARED)
-    elif coded is not None and coded < bits:
-        scales, book = _limited(rows, 1 << bits, coded, (scales, book))
+    scales, book = _chosen(rows, bits, coded, inputs and _is_filled(weight))
     full = np.concatenate([book, np.full((1 << bits) - len(book), book[-1])])
     return scales.astype(np.float32), full.astype(np.float32)
+
+
+def snapped(weight: Array, scales: Array, book: Array | None) -> Array:
+    """int8 codes, for each weight the nearest one there is; in float32, as training has it."""
+    wide = scales.reshape(-1, *(1,) * (weight.ndim - 1)).astype(np.float32)
+    values = weight.astype(np.float32) / wide
+    codes = np.clip(np.rint(values), -GRID, GRID) if book is None else nearest(book, values)
+    return codes.astype(np.int8)
+
+
+def _chosen(rows: Array, bits: int, coded: float | None, filled: bool) -> tuple[Array, Array]:
+    """Scales and a codebook; `filled`: whether the stream has zeros behind each row."""
+    if bits == 2 and coded is not None and SPARSE < coded < bits:
+        return _in_unary(rows, coded)
+    fits = coded is None and 2 < bits <= _PALETTE
+    scales, book = _with_codebook(rows, 1 << bits, None, zero=fits and filled)
+    if fits and rows.size >= _LARGE and not filled:
+        return _shortened(rows, scales, book, bits - _SPARED)
+    if coded is not None and coded < bits:
+        return _limited(rows, 1 << bits, coded, (scales, book))
+    return scales, book
+
+
+def _in_unary(rows: Array, coded: float) -> tuple[Array, Array]:
+    """Four values, without the limit in the first half of the turns."""
+    some = _sample(rows)
+    limit = coded if some is rows else coded - _DRIFT
+    scales, book = _with_codebook(rows, MOST, None, turns=_TURNS // 2)
+    for _ in range(_TURNS // 2 - 1):
+        book = unary((some / scales[:, None]).ravel(), book, limit)
+        scales = _scales(rows, nearest(book, rows / scales[:, None]), scales)
+    return scales, unary((some / scales[:, None]).ravel(), book, limit)
 
 
 def _limited(
@@ -96,14 +124,6 @@ def _limited(
     fewer = _with_codebook(rows, 1 << max(1, int(coded)), None)
     found = _with_codebook(rows, count, limit), held, fewer
     return min(found, key=partial(_rank, rows, coded))
-
-
-def snapped(weight: Array, scales: Array, book: Array | None) -> Array:
-    """int8 codes, for each weight the nearest one there is; in float32, as training has it."""
-    wide = scales.reshape(-1, *(1,) * (weight.ndim - 1)).astype(np.float32)
-    values = weight.astype(np.float32) / wide
-    codes = np.clip(np.rint(values), -GRID, GRID) if book is None else nearest(book, values)
-    return codes.astype(np.int8)
 
 
 def _rank(rows: Array, limit: float, found: tuple[Array, Array]) -> tuple[float, float]:
@@ -136,7 +156,7 @@ def _is_filled(weight: Array) -> bool:
 
 
 def _with_codebook(
-    rows: Array, count: int, coded: float | None, zero: bool = False
+    rows: Array, count: int, coded: float | None, zero: bool = False, turns: int = _TURNS
 ) -> tuple[Array, Array]:
     """Codebook and scales in turn: each is the best for the other. A limit is for the last pair;
     with `zero` one of the values is zero, which goes with no limit.
@@ -148,7 +168,7 @@ def _with_codebook(
     sparse = coded is not None and coded <= SPARSE
     before = None if sparse else coded
     start: Array | None = None
-    for _ in range(_TURNS):
+    for _ in range(turns):
         values = some / scales[:, None]
         start, book = _values(values.ravel(), count, before, start, zero)
         scales = _scales(some, nearest(book, values), scales)

@@ -53,6 +53,8 @@ def test_no_code_is_shorter_than_its_entropy(counts: list[int]) -> None:
             (2, 0.9),
             (2, 1.3),
             (2, 1.7),
+            (2, 1.8),
+            (2, 1.95),
             (3, 2.0),
             (4, 3.0),
             (5, 3.5),

@@ -1,0 +1,89 @@
+"""Codebooks of four values and fewer whose ranks take few bits in unary, found on int8's grid.
+
+Two bits name each of four values. Their ranks in unary, the commonest first, take one to four, on
+average fewer where the inner values are common enough: for that the outer ones go farther out, or
+all of them to one side. The error is smooth in so few values, but the number of bits has kinks
+where two change ranks, so the search takes the best of all neighbours, in ever smaller steps.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from .cells import GRID
+from .program import Array
+
+MOST = 4
+"""Values of such a codebook."""
+
+_LENGTHS = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [1, 2, 2, 0], [1, 2, 3, 4]])
+"""Bits of each rank, of one to four values that are used; the last of a few needs no end."""
+
+_NEIGHBOURS = np.array(list(product((0, -1, 1), repeat=MOST)))
+"""The first is the place itself."""
+
+_STEPS = (16, 8, 4, 2, 1)
+_PRICE = 4.0
+"""What a bit beyond the limit costs, in parts of the squared error: more than another bit gains
+where codebooks are good (6 dB, ln 4 parts of the error that is left), so that these keep within."""
+
+_BEYOND = 2 * GRID + 1
+"""Half steps to where all values lie that are farther out than any bound."""
+
+
+def unary(values: Array, book: Array, limit: float) -> Array:
+    """The best codebook (rising, 4 values at most) whose ranks take at most `limit` bits in unary.
+
+    `book`: of the same size on the grid, without a limit, to begin with. None of the values is
+    one that nothing is nearest to.
+    """
+    below, energy = _below(values), float(np.square(values).mean())
+    found = np.concatenate([book, np.full(MOST - len(book), book[-1])]).astype(np.intp)
+    for step in _STEPS:
+        found = _settled(below, energy, found, limit, step)
+    (counts,), _ = _cells(below, found[None])
+    return found[counts > 0].astype(np.float64)
+
+
+def _settled(below: Array, energy: float, book: Array, limit: float, step: int) -> Array:
+    """As good as all neighbours that are so many steps of the grid away."""
+    while True:
+        near = np.sort(np.clip(book + step * _NEIGHBOURS, -GRID, GRID), 1)
+        bits, error = _bits_and_error(below, near)
+        cost = (energy + error) * (1 + _PRICE * np.maximum(0.0, bits - limit))
+        best = int(cost.argmin())
+        if cost[best] >= cost[0]:
+            return book
+        book = near[best]
+
+
+def _bits_and_error(below: Array, books: Array) -> tuple[Array, Array]:
+    """Of each codebook [books, 4]: bits of a rank, and how far its squared error is from that of
+    zeros alone, both on average."""
+    counts, sums = _cells(below, books)
+    ranked = np.sort(counts, 1)[:, ::-1]
+    lengths = _LENGTHS[(ranked > 0).sum(1) - 1]
+    error = (counts * books**2 - 2 * sums * books).sum(1)
+    return (ranked * lengths).sum(1) / below[0, -1], error / below[0, -1]
+
+
+def _cells(below: Array, books: Array) -> tuple[Array, Array]:
+    """Counts and sums [books, 4] of what is nearest to each value, of equal ones to the last."""
+    ends = np.zeros((len(books), MOST + 1), np.intp)
+    ends[:, 1:-1] = books[:, 1:] + books[:, :-1] + _BEYOND + 1
+    ends[:, 1:-1][books[:, 1:] == books[:, :-1]] = 0
+    ends[:, -1] = below.shape[1] - 1
+    counts, sums = np.diff(below.take(np.maximum.accumulate(ends, 1), 1))
+    return counts, sums
+
+
+def _below(values: Array) -> Array:
+    """Counts and sums [2, half steps] of the values up to each half step of the grid: bounds
+    between values on the grid lie at these, so that no cell is estimated."""
+    places = np.clip(np.ceil(2 * values), -_BEYOND, _BEYOND).astype(np.intp) + _BEYOND
+    found = np.zeros((2, 2 * _BEYOND + 2))
+    for row, weights in zip(found, (None, values), strict=True):
+        np.cumsum(np.bincount(places, weights, len(row) - 1), out=row[1:])
+    return found
