@@ -1,10 +1,11 @@
-"""Real speech through an artefact's encoder: exact against LiteRT, memory, drift, saturation.
+"""Real speech through an artefact's programs: exact against LiteRT, memory, drift, saturation.
 
     python benchmarks/nna_stream.py model.asrc test.jsonl [--hours 1] [--exact 1000]
 
-Utterances follow one another with a restart between them, as a device would run for hours. The
-first `--exact` steps are compared with LiteRT's reference kernels on the artefact's own file, every
-output and every state. At the end an utterance is heard by a fresh program, too.
+Utterances follow one another with a restart between them, as a device would run for hours, and are
+decoded greedily. The first `--exact` steps of encoder, predictor and joint are compared with
+LiteRT's reference kernels on the artefact's own files, every output and every state. At the end an
+utterance is heard by fresh programs, too.
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ import argparse
 import json
 import resource
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from asrc.backends.nna.executor import Executor
 from asrc.backends.nna.litert import LiteRt
 from asrc.backends.nna.program import Array, Program
 from asrc.compiler.artefact import read_artefact
 from asrc.runtime.audio import read_audio
-from asrc.runtime.compiled import read_compiled
-from asrc.runtime.integer import IntegerSteps
+from asrc.runtime.compiled import Compiled, read_compiled
+from asrc.runtime.decode import Hypothesis
+from asrc.runtime.integer import IntegerSteps, IntegerTransducer
+from asrc.runtime.listener import Listener
 from asrc.runtime.samples import Samples
 from asrc.runtime.threads import use_threads
 from asrc.training.manifest import read_manifest
@@ -37,38 +40,73 @@ BLOCK = 1600
 
 
 class Watched(Executor):
-    """An executor, and LiteRT beside it for its first steps."""
+    """An executor, and LiteRT beside it for the rows of its first steps; `said` are the outputs
+    since the last restart."""
 
     def __init__(self, program: Program, file: bytes, exact: int) -> None:
         super().__init__(program)
         self.other, self.left = LiteRt(program, file), exact
         self.compared = self.different = self.taken = 0
 
+    def reset(self) -> None:
+        super().reset()
+        self.said: list[Array] = []
+
     def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        self.taken += 1
-        self.other.states = dict(self.states)
-        made = super().step(inputs)
-        if self.left:
+        before, made = dict(self.states), super().step(inputs)
+        self.said += (codes.ravel() for codes in made.values())
+        rows = len(next(iter(made.values())))
+        self.taken += rows
+        for row in range(min(rows, self.left)):
             self.left -= 1
-            self._compare(made, self.other.step(inputs))
+            self._compare(_row(inputs, row), _row(before, row), _row({**made, **self.states}, row))
         return made
 
-    def _compare(self, made: Mapping[str, Array], theirs: Mapping[str, Array]) -> None:
-        pairs = [(made[name], theirs[name]) for name in made]
-        pairs += [(self.states[name], self.other.states[name]) for name in self.states]
-        self.compared += sum(ours.size for ours, _ in pairs)
-        self.different += sum(int((ours != other).sum()) for ours, other in pairs)
+    def _compare(
+        self, given: Mapping[str, Array], before: Mapping[str, Array], ours: Mapping[str, Array]
+    ) -> None:
+        self.other.states = dict(before)
+        theirs = {**self.other.step(given), **self.other.states}
+        self.compared += sum(codes.size for codes in ours.values())
+        self.different += sum(int((codes != theirs[name]).sum()) for name, codes in ours.items())
 
 
-def heard(steps: IntegerSteps, samples: Samples) -> Array:
-    """All frames of an utterance, `[frames, D]`."""
-    steps.restart()
-    audio = torch.from_numpy(samples).view(1, -1, 1)
-    blocks = [
-        steps.push({"audio": audio[:, at : at + BLOCK]}) for at in range(0, len(samples), BLOCK)
-    ]
-    blocks.append(steps.finish())
-    return np.concatenate([b.data[0].numpy() for block in blocks for b in block.values()])
+def _row(values: Mapping[str, Array], row: int) -> dict[str, Array]:
+    return {name: codes[row : row + 1] for name, codes in values.items()}
+
+
+class Stream:
+    """An artefact that listens, its three programs watched."""
+
+    def __init__(self, compiled: Compiled, parts: Mapping[str, bytes], exact: int) -> None:
+        self.listener = Listener(compiled)
+        steps, model = self.listener.running.steps, self.listener.running.model
+        assert isinstance(steps, IntegerSteps)
+        assert isinstance(model, IntegerTransducer)
+        self.programs = {
+            name: Watched(lowered.program, parts[f"{name}.tflite"], exact)
+            for name, lowered in compiled.programs.items()
+        }
+        steps.program = self.programs["encoder"]
+        model.predictor, model.heads = self.programs["predictor"], self.programs["joint"]
+
+    def hear(self, samples: Samples) -> tuple[Hypothesis, list[Array]]:
+        """What is heard in an utterance, and the encoder's outputs."""
+        self.listener.restart()
+        for name in ("predictor", "joint"):
+            self.programs[name].said.clear()
+        for at in range(0, len(samples), BLOCK):
+            self.listener.push(samples[at : at + BLOCK])
+        return self.listener.finish().best[0], self.programs["encoder"].said
+
+    def saturated(self) -> dict[str, float]:
+        """Shares of codes that an operator's output could not hold; operators that have some."""
+        found = {}
+        for watched in self.programs.values():
+            for name, codes in watched.saturated.items():
+                size = int(np.prod(watched.program.tensors[name].shape))
+                found[name] = codes / (size * watched.taken)
+        return {name: share for name, share in found.items() if share}
 
 
 def utterances(manifest: Path, hours: float) -> Iterator[Samples]:
@@ -82,40 +120,43 @@ def utterances(manifest: Path, hours: float) -> Iterator[Samples]:
 
 
 def measured(given: argparse.Namespace) -> dict[str, Any]:
-    compiled = read_compiled(given.artefact)
-    steps = compiled.run().steps
-    assert isinstance(steps, IntegerSteps)
-    file = read_artefact(given.artefact)["encoder.tflite"]
-    watched = steps.program = Watched(steps.encoder.program, file, given.exact)
-    seconds, start, memory = 0.0, time.perf_counter(), 0
+    parts = read_artefact(given.artefact)
+    compiled = read_compiled(given.artefact, parts)
+    stream = Stream(compiled, parts, given.exact)
+    seconds, labels, memory, start = 0.0, 0, 0, time.perf_counter()
     for number, samples in enumerate(utterances(given.manifest, given.hours)):
-        last, frames = samples, heard(steps, samples)
+        last, (best, frames) = samples, stream.hear(samples)
+        labels += len(best.tokens)
         seconds += len(samples) / 16_000
         if number == 20:
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    took = time.perf_counter() - start
-    fresh = compiled.run().steps
-    assert isinstance(fresh, IntegerSteps)
-    total = {op.output: 0 for op in steps.encoder.program.ops} | dict(steps.program.saturated)
-    sizes = {n: int(np.prod(steps.encoder.program.tensors[n].shape)) for n in total}
-    share = {n: total[n] / (sizes[n] * watched.taken) for n in total if total[n]}
+            memory = _most_memory()
+    took, grown = time.perf_counter() - start, _most_memory() - memory
+    again, others = Stream(compiled, parts, 0).hear(last)
+    programs, shares = stream.programs, stream.saturated()
     return {
         "seconds of audio": round(seconds),
+        "labels heard": labels,
         "real-time factor": round(took / seconds, 3),
-        "steps": watched.taken,
-        "codes compared with LiteRT": watched.compared,
-        "of these different": watched.different,
-        "KiB of memory more at the end than after 20 utterances": (
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+        "steps": {name: watched.taken for name, watched in programs.items()},
+        "codes compared with LiteRT": {n: watched.compared for n, watched in programs.items()},
+        "of these different": {name: watched.different for name, watched in programs.items()},
+        "KiB of memory more at the end than after 20 utterances": grown,
+        "codes of the last utterance that fresh programs give otherwise": int(
+            (np.concatenate(others) != np.concatenate(frames)).sum()
         ),
-        "codes of the last utterance that a fresh program gives otherwise": int(
-            (heard(fresh, last) != frames).sum()
-        ),
-        "operators that ever saturate": f"{len(share)} of {len(total)}",
-        "the most saturated": {
-            n: f"{100 * s:.3f} %" for n, s in sorted(share.items(), key=lambda x: -x[1])[:5]
-        },
+        "labels, frames and scores of it are the same": again == best,
+        "operators that ever saturate": f"{len(shares)} of {_operators(programs)}",
+        "the most saturated": {n: f"{100 * s:.3f} %" for n, s in Counter(shares).most_common(5)},
     }
+
+
+def _most_memory() -> int:
+    """Of this process so far, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _operators(programs: Mapping[str, Watched]) -> int:
+    return sum(len(watched.program.ops) for watched in programs.values())
 
 
 def main() -> None:
