@@ -123,14 +123,14 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     parts = read_artefact(given.artefact)
     compiled = read_compiled(given.artefact, parts)
     stream = Stream(compiled, parts, given.exact)
-    seconds, labels, memory, start = 0.0, 0, 0, time.perf_counter()
-    for number, samples in enumerate(utterances(given.manifest, given.hours)):
+    seconds, labels, memory, start = 0.0, 0, list[int](), time.perf_counter()
+    for samples in utterances(given.manifest, given.hours):
         last, (best, frames) = samples, stream.hear(samples)
         labels += len(best.tokens)
         seconds += len(samples) / 16_000
-        if number == 20:
-            memory = _most_memory()
-    took, grown = time.perf_counter() - start, _most_memory() - memory
+        if seconds >= len(memory) * given.hours * 900:
+            memory.append(_most_memory())
+    took = time.perf_counter() - start
     again, others = Stream(compiled, parts, 0).hear(last)
     programs, shares = stream.programs, stream.saturated()
     return {
@@ -140,7 +140,9 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
         "steps": {name: watched.taken for name, watched in programs.items()},
         "codes compared with LiteRT": {n: watched.compared for n, watched in programs.items()},
         "of these different": {name: watched.different for name, watched in programs.items()},
-        "KiB of memory more at the end than after 20 utterances": grown,
+        "KiB of memory more than after one utterance, at each quarter": [
+            most - memory[0] for most in memory[1:]
+        ],
         "codes of the last utterance that fresh programs give otherwise": int(
             (np.concatenate(others) != np.concatenate(frames)).sum()
         ),
