@@ -62,7 +62,7 @@ def fitted(
     they are. Without it a stream is to take no more than 2 to 5 bits, headers included. Four
     centroids are nearly always as common, so two bits are held to a little less. More go somewhat
     more evenly apart where there are many weights and it is needed (`within`), and where a stream
-    has zeros behind each row (`_LANES`), one of them is zero, as zeros would be one value more;
+    has zeros behind each row (`_LANES`), one of 4 to 32 is zero, as zeros would be one value more;
     `inputs`: whether the columns of a matrix are inputs, and not taps.
 
     8 bits are the plain grid from -127 to 127, without a codebook. Raises ValueError for other than
@@ -77,7 +77,7 @@ def fitted(
         return (_largest(rows) / GRID).astype(np.float32), None
     if coded is None and bits == 2:
         coded = bits - _SPARED
-    scales, book = _chosen(rows, bits, coded, inputs and _is_filled(weight))
+    scales, book = _chosen(rows, bits, coded, _filled(weight) if inputs else 0)
     full = np.concatenate([book, np.full((1 << bits) - len(book), book[-1])])
     return scales.astype(np.float32), full.astype(np.float32)
 
@@ -90,28 +90,29 @@ def snapped(weight: Array, scales: Array, book: Array | None) -> Array:
     return codes.astype(np.int8)
 
 
-def _chosen(rows: Array, bits: int, coded: float | None, filled: bool) -> tuple[Array, Array]:
-    """Scales and a codebook; `filled`: whether the stream has zeros behind each row."""
+def _chosen(rows: Array, bits: int, coded: float | None, zeros: int) -> tuple[Array, Array]:
+    """Scales and a codebook; `zeros`: how many a stream has behind all rows."""
     if bits == 2 and coded is not None and SPARSE < coded < bits:
-        return _in_unary(rows, coded)
+        return _in_unary(rows, coded, zeros)
     fits = coded is None and 2 < bits <= _PALETTE
-    scales, book = _with_codebook(rows, 1 << bits, None, zero=fits and filled)
-    if fits and rows.size >= _LARGE and not filled:
+    scales, book = _with_codebook(rows, 1 << bits, None, zero=fits and zeros > 0)
+    if fits and rows.size >= _LARGE and not zeros:
         return _shortened(rows, scales, book, bits - _SPARED)
     if coded is not None and coded < bits:
         return _limited(rows, 1 << bits, coded, (scales, book))
     return scales, book
 
 
-def _in_unary(rows: Array, coded: float) -> tuple[Array, Array]:
+def _in_unary(rows: Array, coded: float, zeros: int) -> tuple[Array, Array]:
     """Four values, without the limit in the first half of the turns."""
     some = _sample(rows)
     limit = coded if some is rows else coded - _DRIFT
-    scales, book = _with_codebook(rows, MOST, None, turns=_TURNS // 2)
+    found = partial(unary, limit=limit, zeros=round(zeros * some.size / rows.size))
+    scales, book = _with_codebook(rows, MOST, None, zeros > 0, _TURNS // 2)
     for _ in range(_TURNS // 2 - 1):
-        book = unary((some / scales[:, None]).ravel(), book, limit)
+        book = found((some / scales[:, None]).ravel(), book)
         scales = _scales(rows, nearest(book, rows / scales[:, None]), scales)
-    return scales, unary((some / scales[:, None]).ravel(), book, limit)
+    return scales, found((some / scales[:, None]).ravel(), book)
 
 
 def _limited(
@@ -150,9 +151,9 @@ def _shortened(rows: Array, scales: Array, book: Array, limit: float) -> tuple[A
     return scales, within((some / scales[:, None]).ravel(), book, limit)
 
 
-def _is_filled(weight: Array) -> bool:
-    """Whether a stream of a matrix has zeros behind each row."""
-    return weight.ndim == 2 and weight.shape[1] % _LANES != 0
+def _filled(weight: Array) -> int:
+    """How many zeros a stream of a matrix has behind its rows."""
+    return len(weight) * (-weight.shape[1] % _LANES) if weight.ndim == 2 else 0
 
 
 def _with_codebook(

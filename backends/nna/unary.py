@@ -4,10 +4,12 @@ Two bits name each of four values. Their ranks in unary, the commonest first, ta
 average fewer where the inner values are common enough: for that the outer ones go farther out, or
 all of them to one side. The error is smooth in so few values, but the number of bits has kinks
 where two change ranks, so the search takes the best of all neighbours, in ever smaller steps.
+Streams that have zeros behind each row are shorter, a tenth and more, where zero is one of the four.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -33,40 +35,53 @@ _BEYOND = 2 * GRID + 1
 """Half steps to where all values lie that are farther out than any bound."""
 
 
-def unary(values: Array, book: Array, limit: float) -> Array:
+def unary(values: Array, book: Array, limit: float, zeros: int = 0) -> Array:
     """The best codebook (rising, 4 values at most) whose ranks take at most `limit` bits in unary.
 
     `book`: of the same size on the grid, without a limit, to begin with. None of the values is
-    one that nothing is nearest to.
+    one that nothing is nearest to. `zeros`: so many indices are of zero beside those of the values;
+    then zero is one of the codebook's, and has to be of `book`.
     """
-    below, energy = _below(values), float(np.square(values).mean())
+    search = _Search(_below(values, zeros), float(np.square(values).sum()), limit, zeros > 0)
     found = np.concatenate([book, np.full(MOST - len(book), book[-1])]).astype(np.intp)
     for step in _STEPS:
-        found = _settled(below, energy, found, limit, step)
-    (counts,), _ = _cells(below, found[None])
+        found = search.settled(found, step)
+    (counts,), _ = _cells(search.below, found[None])
     return found[counts > 0].astype(np.float64)
 
 
-def _settled(below: Array, energy: float, book: Array, limit: float, step: int) -> Array:
-    """As good as all neighbours that are so many steps of the grid away."""
-    while True:
-        near = np.sort(np.clip(book + step * _NEIGHBOURS, -GRID, GRID), 1)
-        bits, error = _bits_and_error(below, near)
-        cost = (energy + error) * (1 + _PRICE * np.maximum(0.0, bits - limit))
-        best = int(cost.argmin())
-        if cost[best] >= cost[0]:
-            return book
-        book = near[best]
+@dataclass(frozen=True)
+class _Search:
+    """`energy` is the squared error of zeros alone; `zero`: whether that is one of the values."""
 
+    below: Array
+    energy: float
+    limit: float
+    zero: bool
 
-def _bits_and_error(below: Array, books: Array) -> tuple[Array, Array]:
-    """Of each codebook [books, 4]: bits of a rank, and how far its squared error is from that of
-    zeros alone, both on average."""
-    counts, sums = _cells(below, books)
-    ranked = np.sort(counts, 1)[:, ::-1]
-    lengths = _LENGTHS[(ranked > 0).sum(1) - 1]
-    error = (counts * books**2 - 2 * sums * books).sum(1)
-    return (ranked * lengths).sum(1) / below[0, -1], error / below[0, -1]
+    def settled(self, book: Array, step: int) -> Array:
+        """As good as all neighbours that are so many steps of the grid away."""
+        while True:
+            near = self._near(book, step)
+            cost = self._cost(near)
+            best = int(cost.argmin())
+            if cost[best] >= cost[0]:
+                return book
+            book = near[best]
+
+    def _near(self, book: Array, step: int) -> Array:
+        """[books, 4], this one first."""
+        found: Array = np.sort(np.clip(book + step * _NEIGHBOURS, -GRID, GRID), 1)
+        return found[(found == 0).any(1)] if self.zero else found
+
+    def _cost(self, books: Array) -> Array:
+        """The squared error of each, dearer beyond the limit."""
+        counts, sums = _cells(self.below, books)
+        ranked = np.sort(counts, 1)[:, ::-1]
+        bits = (ranked * _LENGTHS[(ranked > 0).sum(1) - 1]).sum(1) / self.below[0, -1]
+        error = self.energy + (counts * books**2 - 2 * sums * books).sum(1)
+        found: Array = error * (1 + _PRICE * np.maximum(0.0, bits - self.limit))
+        return found
 
 
 def _cells(below: Array, books: Array) -> tuple[Array, Array]:
@@ -79,11 +94,12 @@ def _cells(below: Array, books: Array) -> tuple[Array, Array]:
     return counts, sums
 
 
-def _below(values: Array) -> Array:
-    """Counts and sums [2, half steps] of the values up to each half step of the grid: bounds
-    between values on the grid lie at these, so that no cell is estimated."""
+def _below(values: Array, zeros: int) -> Array:
+    """Counts and sums [2, half steps] of the values, and so many zeros, up to each half step of the
+    grid: bounds between values on the grid lie at these, so that no cell is estimated."""
     places = np.clip(np.ceil(2 * values), -_BEYOND, _BEYOND).astype(np.intp) + _BEYOND
     found = np.zeros((2, 2 * _BEYOND + 2))
     for row, weights in zip(found, (None, values), strict=True):
         np.cumsum(np.bincount(places, weights, len(row) - 1), out=row[1:])
+    found[0, _BEYOND + 1 :] += zeros
     return found

@@ -69,12 +69,22 @@ def test_no_code_is_shorter_than_its_entropy(counts: list[int]) -> None:
 )
 def test_a_limit_holds(limit: tuple[int, float], kind: str, per: str, seed: int) -> None:
     bits, coded = limit
-    weight = getattr(np.random.default_rng(seed), kind)(size=(24, 200)).astype(np.float32)
+    weight = getattr(np.random.default_rng(seed), kind)(size=(24, 192)).astype(np.float32)
     scales, book = fitted(weight, bits, per, coded)
     codes = snapped(weight, scales, book)
     bits_of = coded_bits(*code_counts(codes))
     assert bits_of <= coded + 1e-3  # in float32 a weight may be another's neighbour
     assert len(used(codes)) <= 1 << bits
+
+
+@pytest.mark.parametrize("coded", [1.8, 1.95])
+@pytest.mark.parametrize("inputs", [144, 200, 24])
+def test_a_limit_of_two_bits_counts_the_zeros_that_fill_a_row(inputs: int, coded: float) -> None:
+    weight = np.random.default_rng(2).standard_normal((64, inputs)).astype(np.float32)
+    codes = snapped(weight, *fitted(weight, 2, coded=coded))
+    filled = np.pad(codes, ((0, 0), (0, -inputs % 32)))
+    assert coded_bits(used(filled)) <= coded + 1e-3
+    assert len(used(filled)) == 4
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=32).filter(any), st.integers(0, 9999))
@@ -199,7 +209,7 @@ def test_centroids_that_stay(weight: np.ndarray, bits: int) -> None:
     assert same(fitted(weight, bits), fitted(weight, bits, coded=bits))
 
 
-@pytest.mark.parametrize(("bits", "costs"), [(3, 0.25), (4, 0.1), (5, 0.05)])
+@pytest.mark.parametrize(("bits", "costs"), [(2, 0.7), (3, 0.25), (4, 0.1), (5, 0.05)])
 def test_a_value_is_zero_where_zeros_fill_a_row(bits: int, costs: float) -> None:
     """144 inputs take the room of 160; zeros would be one value more, such as a 33rd."""
     codec = pytest.importorskip("ethosu.mlw_codec")

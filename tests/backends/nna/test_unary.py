@@ -46,6 +46,14 @@ def test_no_codebook_of_a_coarse_grid_is_better(kind: str, limit: float) -> None
     assert np.square(values - codes).mean() <= 1.01 * best_of_all(values, limit)
 
 
+def test_zero_is_a_value_where_others_are_zero_anyway() -> None:
+    values, start = some("normal", 20_000), np.array([-60.0, 0.0, 20.0, 60.0])
+    book = unary(values, start, 1.95, zeros=2_000)
+    codes = np.append(nearest(book, values), np.zeros(2_000))
+    assert 0.0 in book
+    assert 1.9 < in_unary(code_counts(codes)[0]) <= 1.95
+
+
 @pytest.mark.parametrize("kind", ["normal", "laplace", "uniform"])
 def test_the_stream_takes_no_more_than_the_limit(kind: str) -> None:
     values = some(kind, 50_000)
