@@ -4,7 +4,7 @@ Two bits name each of four values. Their ranks in unary, the commonest first, ta
 average fewer where the inner values are common enough: for that the outer ones go farther out, or
 all of them to one side. The error is smooth in so few values, but the number of bits has kinks
 where two change ranks, so the search takes the best of all neighbours, in ever smaller steps.
-Streams that have zeros behind each row are shorter, a tenth and more, where zero is one of the four.
+Where a stream has zeros behind each row, it is a tenth shorter or more with zero among the four.
 """
 
 from __future__ import annotations
