@@ -10,12 +10,20 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from .diagnostics import AsrcError, diagnostic
 from .files import read_bytes, write_bytes
+
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, KeyError, OSError),
+    RuntimeError,  # what is encrypted, or of a kind that is not implemented
+)
+"""What `zipfile` raises for an archive whose digest fits and whose bytes do not."""
 
 VERSION = 2
 ON_KERNELS = "transducer on Triton kernels"
@@ -63,7 +71,7 @@ def unpack(data: bytes, name: str) -> dict[str, bytes]:
             if sum(info.file_size for info in archive.infolist()) > MOST:
                 raise _damaged(name, f"it says that it holds more than {MOST} bytes")
             return {part: archive.read(part) for part in archive.namelist()}
-    except (zipfile.BadZipFile, ValueError, KeyError, OSError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise _damaged(name, str(error)) from None
 
 
