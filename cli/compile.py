@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..compiler.spec import Call
     from ..runtime.recogniser import Recogniser
     from ..runtime.samples import Samples
+    from ..training.cache import AudioCache
+    from ..training.manifest import Utterance
 
 PATH = click.Path(path_type=Path)
 
@@ -87,7 +89,10 @@ def command(
     _check(target, bits, coded, exact, passes)
     if optimise and not machine:
         raise click.UsageError("--optimise is what --machine is compiled for, and there is none")
+    from ..compiler.files import check_writable
+
     _check_folder(model)
+    check_writable(out)
     if target == "triton" and not exact:
         _for_triton(model, bits, out)
         return
@@ -271,8 +276,21 @@ def _heard(recogniser: Recogniser, manifest: Path, count: int) -> list[tuple[Sam
 
     everything = read_manifest(manifest)
     cache = AudioCache(recogniser.rate, channels=recogniser.channels)
-    chosen = everything[:: max(1, len(everything) // count)][:count]
-    return [(cache.read(utterance), utterance.text) for utterance in chosen]
+    count = min(count, len(everything))
+    chosen = [everything[i * len(everything) // count] for i in range(count)]
+    return [(_read(cache, utterance, manifest), utterance.text) for utterance in chosen]
+
+
+def _read(cache: AudioCache, utterance: Utterance, manifest: Path) -> Samples:
+    """Raises AsrcError E1001, which says of what utterance the recording is."""
+    from ..compiler.diagnostics import AsrcError
+
+    try:
+        return cache.read(utterance)
+    except AsrcError as error:
+        note = f"it is of the utterance `{utterance.id}` of `{manifest}`"
+        told = (replace(each, notes=(*each.notes, note)) for each in error.diagnostics)
+        raise AsrcError(*told) from None
 
 
 def _figures(programs: Any) -> dict[str, Any]:

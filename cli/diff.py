@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -101,7 +102,7 @@ def _show_ratios(found: Difference) -> None:
     path, db = min(found.snr.items(), key=lambda item: item[1])
     show_text(f"against float: {db:.1f} dB at least, in {path}; --op shows every value")
     if found.noisy:
-        at = f"{found.noisy} ({found.snr[found.noisy]:.1f} dB)"
+        at = f"{found.noisy} ({floor(10 * found.snr[found.noisy]) / 10:.1f} dB)"
         show_text(f"the first below {ENOUGH:.0f} dB: {at}")
 
 

@@ -66,12 +66,16 @@ def command(
         check_writable(page)
     recogniser = read_model(model)
     left_out: list[Skipped] = []
-    utterances = _told(read_manifest(manifest), left_out)
+    everything = read_manifest(manifest)
+    _check_keys(by, everything, manifest)
+    utterances = _told(everything, left_out)
     scorer = search.language(recogniser.vocabulary)
     beam = search.beam if stream else 0
     heard = _heard(recogniser, utterances, beam, scorer)
     with progress(len(utterances), "evaluating") as bar:
-        scores = report(_transcripts(heard, by, left_out, bar))
+        transcripts = [*_transcripts(heard, by, left_out, bar)]
+    _check_any(transcripts, left_out)
+    scores = report(transcripts)
     found = replace(scores, left_out=Counter(one.reason for one in left_out))
     if look().json:
         show_json(as_json(found))
@@ -79,6 +83,28 @@ def command(
         show_text(as_text(found, worst))
     if page is not None:
         write_page(page, found, title=f"{model.name} on {manifest.name}")
+
+
+def _check_keys(by: tuple[str, ...], utterances: list[Utterance], manifest: Path) -> None:
+    """Raises UsageError for a key of no utterance, whose table would have one row."""
+    known = {key for one in utterances for key in one.extra}
+    known |= {"speaker"} if any(one.speaker for one in utterances) else set()
+    for key in by:
+        if key not in known:
+            has = ", ".join(sorted(known)) or "no keys to make tables by"
+            raise click.UsageError(f"no line of `{manifest}` has the key `{key}`; there are: {has}")
+
+
+def _check_any(transcripts: list[Transcript], left_out: list[Skipped]) -> None:
+    """Raises AsrcError E1005 where all utterances were left out."""
+    from ..compiler.diagnostics import AsrcError, diagnostic
+
+    if left_out and not transcripts:
+        why = Counter(one.reason for one in left_out)
+        counts = ", ".join(f"{reason}: {count:,}" for reason, count in why.items())
+        message = f"every utterance was left out ({counts})"
+        help = "each is named above, with what is wrong with it"
+        raise AsrcError(diagnostic("E1005", message, help=help))
 
 
 def _told(utterances: list[Utterance], left_out: list[Skipped]) -> list[Utterance]:

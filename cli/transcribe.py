@@ -124,7 +124,7 @@ def _one(
     """One source to its end. Raises AsrcError E1001 where it cannot be read."""
     listener.restart()
     try:
-        _listen(listener, blocks, partial)
+        _listen(listener, name, blocks, partial)
     except KeyboardInterrupt:
         if name not in LIVE:
             raise
@@ -139,13 +139,18 @@ def _one(
     return found | {"duration": _ms(listener.seconds)}
 
 
-def _listen(listener: Listener, blocks: Iterable[Samples], partial: bool) -> None:
+def _listen(listener: Listener, name: str, blocks: Iterable[Samples], partial: bool) -> None:
+    """To the end. Raises AsrcError E1001 where there was nothing before it, as of a file."""
+    from ..runtime.samples import unusable
+
     said = ""
     for block in blocks:
         heard = listener.push(block)
         if partial and heard.text != said:
             said = heard.text
             click.echo(f"{listener.seconds:8.2f}s  {said}", err=True)
+    if not listener.seconds:
+        raise unusable(name, "it has no samples", "is what should send them still there?")
 
 
 def _labels(listener: Listener, best: Any) -> list[dict[str, Any]]:

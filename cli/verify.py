@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from .guard import FAILED, exit_code
 from .options import FILE, settings_option
@@ -67,6 +68,7 @@ def command(
 
     use_threads(threads)
     if file.endswith(".asrc"):
+        _refuse_options()
         click.get_current_context().exit(FAILED if _vectors(Path(file)) else 0)
     if Path(file).is_dir():
         if settings or pipeline or passes or weights:
@@ -90,6 +92,19 @@ def command(
         show_table(HEAD, [_cells(finding) for finding in findings], trailing=1)
         show_diagnostics(broken)
     click.get_current_context().exit(exit_code(broken) and FAILED)
+
+
+def _refuse_options() -> None:
+    """Raises UsageError for options that would change what is compiled already."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in _OF_MODELS and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            message = f"{parameter.opts[0]} is for models; an artefact runs its golden vectors"
+            raise click.UsageError(message)
+
+
+_OF_MODELS = ("settings", "pipeline", "passes", "weights", "seed")
 
 
 def _need_torch() -> None:

@@ -36,7 +36,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     A device or a pipe is written into, and stays what it is. Raises AsrcError E0008 where that
     fails; an old file is then as it was.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside = path.parent / f"{path.name}.{os.getpid()}.part"
     try:
         if _is_special(path):
             path.write_bytes(data)

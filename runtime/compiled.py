@@ -45,7 +45,7 @@ from ..backends.nna.transducer import Ends, Programs, compile_transducer, front_
 from ..backends.torch.lowered import Lowered
 from ..backends.torch.weights import load_weights
 from ..compiler.artefact import read_artefact
-from ..compiler.diagnostics import Diagnostic
+from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ..compiler.facts import Facts
 from ..compiler.facts.numbers import WEIGHTED, is_range
 from ..compiler.graph import Attr, Graph, Node
@@ -189,8 +189,17 @@ def with_numbers(
         facts, weights = Facts(graph), _unwidened(weights, facts.graph, graph)
     whole = {name: torch.from_numpy(np.array(x)) for name, x in {**weights, **numbers}.items()}
     found = Lowered(facts)
-    load_weights(found, whole, "the artefact's numbers")
+    try:
+        load_weights(found, whole, "the artefact's numbers")
+    except AsrcError as error:
+        raise _another_model(error) from None
     return found.eval()
+
+
+def _another_model(error: AsrcError) -> AsrcError:
+    message = f"the artefact was compiled from another model: {error.diagnostics[0].message}"
+    help = "give the folder that `asrc compile` was given, such as RUN/best"
+    return AsrcError(diagnostic("E1006", message, help=help))
 
 
 def _narrow(

@@ -22,7 +22,8 @@ def pcm_blocks(
     Of several channels they are interleaved, and blocks are `[channels, samples]`. The last block
     may be shorter. `dtype` is int16, int32 or float32. A stream that is cut within a sample of all
     channels loses that part of one with a Python warning: what was said before is still wanted.
-    Raises AsrcError E1001 for float samples that are not finite or beyond full scale.
+    Raises AsrcError E1001 for the bytes of a file with a header, and for float samples that are not
+    finite or beyond full scale.
     """
     if dtype not in _FORMATS:
         raise unusable("raw samples", f"the format `{dtype}`", f"one of {', '.join(_FORMATS)}")
@@ -36,6 +37,7 @@ def _pcm_blocks(
     form, scale = _FORMATS[dtype]
     width, at = np.dtype(form).itemsize * channels, 0
     while data := _read(stream, size * width):
+        _check_raw(data if not at else b"")
         whole = len(data) - len(data) % width
         if whole < len(data):
             message = f"the raw samples end within a sample: {len(data) - whole} bytes are dropped"
@@ -46,6 +48,17 @@ def _pcm_blocks(
         at += len(block)
         if len(block):
             yield _by_channel(np.clip(block, -1.0, 1.0))
+
+
+_HEADERS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
+
+
+def _check_raw(data: bytes) -> None:
+    """Raises AsrcError E1001 for the begin of a file, whose header would be heard as samples."""
+    if data.startswith(_HEADERS):
+        reason = f"they begin as a file does, with `{data[:4].decode()}`"
+        help = "name the file in place of `-`, or send its samples alone (`ffmpeg -f s16le`)"
+        raise unusable("raw samples", reason, help)
 
 
 def _by_channel(block: Samples) -> Samples:

@@ -14,7 +14,7 @@ from ..backends.nna.program import Array, Program, Tensor
 from ..backends.nna.saved import packed, restored
 from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import AsrcError, diagnostic
-from ..compiler.files import read_bytes, write_bytes
+from ..compiler.files import check_writable, read_bytes, write_bytes
 from ..compiler.nearest import did_you_mean
 from .contents import NAMES, checked, golden_name, vectors_of
 from .places import at
@@ -31,6 +31,7 @@ def run_program(
     AsrcError E1205 where inputs do not fit, E1206 where it cannot run there, E0008, E1201, E1202
     for the files.
     """
+    check_writable(out)
     parts = read_artefact(artefact)
     checked(artefact, parts)
     program = _program(parts, name)
@@ -81,10 +82,15 @@ def _steps(program: Program, given: Mapping[str, Array]) -> int:
     elif not problems and not max(counts.values()):
         problems = ["inputs are for no step at all"]
     if problems:
-        message = f"`{program.name}`: {'; '.join(problems)}"
+        more = f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+        message = f"`{program.name}`: {'; '.join(problems[:_TOLD])}{more}"
         help = f"it takes {_wanted(program)}; states begin at rest and are kept"
         raise AsrcError(diagnostic("E1205", message, help=help))
     return max(counts.values())
+
+
+_TOLD = 3
+"""So many inputs that do not fit are named."""
 
 
 def _misfits(program: Program, given: Mapping[str, Array]) -> Iterator[str]:

@@ -128,6 +128,16 @@ def _held(name: str, x: torch.Tensor, dtype: torch.dtype | None = None) -> torch
     raise AsrcError(diagnostic("E1006", f"{message} hold", help=help))
 
 
+def _no_folder(folder: Path) -> AsrcError:
+    what = "is a file" if folder.is_file() else "has none" if folder.is_dir() else "is not there"
+    message = f"cannot read `{folder / CARD}`: `{folder}` {what}"
+    best = folder / "best"
+    help = "a model is a folder that `asrc train` made, such as RUN/best"
+    if (best / CARD).is_file():
+        help = f"the model of this run is `{best}`"
+    return AsrcError(diagnostic("E0008", message, help=help))
+
+
 def read_recogniser(folder: Path) -> Recogniser:
     """What `write_recogniser` wrote, ready to run.
 
@@ -136,6 +146,8 @@ def read_recogniser(folder: Path) -> Recogniser:
     """
     from ..compiler.files import read_bytes
 
+    if not (folder / CARD).is_file():
+        raise _no_folder(folder)
     card = _card(folder, read_bytes(folder / CARD))
     text = read_bytes(folder / GRAPH).decode("utf-8", "replace")
     graph = parse_graph(text, str(folder / GRAPH))

@@ -27,6 +27,7 @@ from ...compiler.schema import (
     record,
     table,
 )
+from .fits import misfits as unfitting
 from .lower import Lowered
 from .lowering import Flag
 from .program import LIMITS, Array, Op, Program, Tensor
@@ -151,9 +152,15 @@ def _strays(lowered: Lowered) -> Iterator[str]:
     yield from (f"its flag `{name}` is no input" for name in flags)
     ports = sorted({*fed, *lowered.made})
     yield from (f"frames of `{name}` are missing" for name in ports if not _is_timed(lowered, name))
+    yield from (f"`{name}` is no output" for name in lowered.made if not _is_made(lowered, name))
     for tensor in known.values():
         if tensor.data is not None and not _is_its_own(tensor, tensor.data):
             yield f"the codes of `{tensor.name}` are no {tensor.dtype} {list(tensor.shape)}"
+    yield from unfitting(program)
+
+
+def _is_made(lowered: Lowered, name: str) -> bool:
+    return lowered.made[name] in lowered.program.outputs
 
 
 def _is_timed(lowered: Lowered, name: str) -> bool:

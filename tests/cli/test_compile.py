@@ -23,6 +23,7 @@ from asrc.runtime.recogniser import Recogniser, read_recogniser, write_recognise
 from asrc.tests.runtime.test_listener import noise
 from asrc.tests.runtime.test_recogniser import made
 from asrc.tests.training.tiny import corpus
+from asrc.training.cache import AudioCache
 
 from .helpers import ROOT, Run
 
@@ -79,6 +80,47 @@ def test_calibration_without_any_text(run: Run, model: str, manifest: Path) -> N
     assert f"error[E1005]: none of 3 utterances of `{manifest}` has text" in said
     assert "predictor and joint" in said
     assert not Path("a.asrc").exists()
+
+
+def test_a_recording_that_is_not_there(run: Run, model: str, manifest: Path) -> None:
+    """Its utterance and the manifest are named: a path alone may be in many."""
+    first, *others = manifest.read_text().splitlines(keepends=True)
+    lost = json.dumps(json.loads(first) | {"id": "lost", "audio_filepath": "none.wav"})
+    manifest.write_text("".join((*others, f"{lost}\n")))
+    done = run("compile", model, *TO, "--calibrate", str(manifest))
+    said = " ".join(done.stderr.split())
+    assert done.exit_code == 1
+    assert f"it is of the utterance `lost` of `{manifest}`" in said
+    assert not Path("a.asrc").exists()
+
+
+def test_utterances_lie_at_equal_distances(
+    run: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where their number does not divide that of the lines."""
+    heard: list[str] = []
+    read = AudioCache.read
+    monkeypatch.setattr(AudioCache, "read", lambda c, u: heard.append(u.id) or read(c, u))
+    many = corpus(tmp_path / "many", 7)
+    every = [json.loads(line) for line in many.read_text().splitlines()]
+    run("compile", model, *TO, "--calibrate", str(many), "--utterances", "4")
+    places = [next(n for n, one in enumerate(every) if id in str(one)) for id in heard]
+    assert places == [0, 1, 3, 5]
+    heard.clear()
+    run("compile", model, *TO, "--calibrate", str(many), "--utterances", "9")
+    assert len(heard) == 7
+
+
+@pytest.mark.parametrize("out", ["", ".", "data", "file/a.asrc"])
+def test_a_file_that_cannot_be_written(
+    run: Run, model: str, manifest: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    """It is told before the work."""
+    Path("file").write_text("")
+    monkeypatch.setattr("asrc.runtime.compiled.compiled", None)
+    done = run("compile", model, "--target", "nna", "--calibrate", str(manifest), "--out", out)
+    assert done.exit_code == 3
+    assert "error[E0008]: cannot write" in done.stderr
 
 
 # --- weights that were trained in bits -------------------------------------------------------

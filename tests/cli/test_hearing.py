@@ -47,6 +47,22 @@ def rewritten(manifest: Path, records: list[dict[str, object]]) -> None:
 # --- eval ------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("never")
+def test_a_table_by_a_key_of_no_line(run: Run, model: str, manifest: Path) -> None:
+    done = run("eval", model, str(manifest), "--by", "dialect")
+    assert done.exit_code == 2
+    assert "has the key `dialect`; there are: " in " ".join(done.stderr.split())
+
+
+def test_every_utterance_is_left_out(run: Run, model: str, manifest: Path) -> None:
+    rewritten(manifest, [one | {"audio_filepath": "none.wav"} for one in lines(manifest)])
+    done = run("eval", model, str(manifest))
+    said = " ".join(done.stderr.split())
+    assert done.exit_code == 1
+    assert "error[E1005]: every utterance was left out (audio cannot be used: 3)" in said
+    assert said.count("left out: ") == 3
+
+
 @pytest.fixture
 def never(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recognition fails, as a proof that it was not begun."""
@@ -133,6 +149,17 @@ def test_a_file_that_is_not_there_as_json(run: Run, model: str, manifest: Path) 
     assert [one["audio"] for one in found["files"]] == wavs(manifest)[:1]
     assert not found["ok"]
     assert [one["code"] for one in found["diagnostics"]] == ["E1001"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [(b"", "`stdin`: it has no samples"), (b"RIFF" + bytes(96), "begin as a file does")],
+)
+def test_no_raw_samples_at_all(model: str, sent: bytes, said: str) -> None:
+    done = heard("transcribe", model, "-", stdin=sent)
+    assert done.returncode == 1
+    assert b"error[E1001]" in done.stderr
+    assert said in " ".join(done.stderr.decode().split())
 
 
 def heard(*args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

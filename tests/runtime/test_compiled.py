@@ -160,6 +160,14 @@ def test_golden_vectors_name_what_differs(artefact: Path, tmp_path: Path) -> Non
     assert CliRunner().invoke(cli, ["verify", str(artefact)]).exit_code == 0
 
 
+@pytest.mark.parametrize("more", [("--passes", "dce()"), ("--seed", "0"), ("--set", "a=1")])
+def test_options_of_models(artefact: Path, more: tuple[str, str]) -> None:
+    """An artefact cannot have them; without a word they would seem to have been heeded."""
+    done = CliRunner().invoke(cli, ["verify", str(artefact), *more])
+    assert done.exit_code == 2
+    assert f"{more[0]} is for models" in done.stderr
+
+
 def test_a_model_is_a_folder_or_a_file(artefact: Path, tmp_path: Path) -> None:
     write_recogniser(tmp_path / "r", made())
     assert isinstance(read_model(artefact), Compiled)

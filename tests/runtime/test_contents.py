@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ import soundfile
 from click.testing import CliRunner, Result
 from safetensors.numpy import load, save
 
+from asrc.backends.nna.executor import Executor
 from asrc.backends.nna.litert import LiteRt
 from asrc.backends.nna.machine import Estimate
+from asrc.backends.nna.program import Program
 from asrc.backends.nna.saved import PROGRAM, restored
 from asrc.cli.main import cli
 from asrc.compiler.artefact import pack, unpack
@@ -178,6 +181,58 @@ def test_any_key_of_a_program(whole: Parts, name: str) -> None:
         for parts in broken:
             with pytest.raises(AsrcError, match=f"E1201.*{name}.*`{key}`"):
                 restored(parts, name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_place_of_a_program(whole: Parts, name: str) -> None:
+    """A program with another value somewhere, or one less, is refused or runs."""
+    chance, part = Random(7), f"{name}.json"
+    places = [*_places(json.loads(whole[part]))]
+    ran = 0
+    for place in chance.choices(places, k=250):
+        ran += _refused_or_run(remade(whole, part, lambda p, q=place: _broken(p, q, chance)), name)
+    assert 0 < ran < 250
+
+
+def _refused_or_run(parts: Parts, name: str) -> bool:
+    """Whether the program runs; it may be refused by E1201, and by nothing else."""
+    try:
+        program = restored(parts, name).program
+    except AsrcError as error:
+        if error.diagnostics[0].code != "E1201":
+            raise
+        return False
+    _run_twice(program)
+    return True
+
+
+def _places(plain: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Of everything within."""
+    pairs = plain.items() if isinstance(plain, dict) else enumerate(plain)
+    for key, value in pairs:
+        yield (*above, key)
+        if isinstance(value, dict | list):
+            yield from _places(value, (*above, key))
+
+
+def _broken(plain: Any, place: tuple[Any, ...], chance: Random) -> None:
+    for key in place[:-1]:
+        plain = plain[key]
+    value = plain[place[-1]]
+    if isinstance(value, int) and chance.random() < 0.7:
+        plain[place[-1]] = value * chance.choice((-1, 2, 1000)) + chance.choice((-1, 0, 1))
+    elif chance.random() < 0.4:
+        del plain[place[-1]]
+    else:
+        plain[place[-1]] = chance.choice((*WRONG, "int16", "int32", "add", "conv", "softmax"))
+
+
+def _run_twice(program: Program) -> None:
+    """On codes of the inputs' types."""
+    runs, tensors = Executor(program), (program.tensors[name] for name in program.inputs)
+    fed = [t for t in tensors if t.name not in program.states]
+    for _ in range(2):
+        runs.step({t.name: np.full(t.shape, 3, t.dtype) for t in fed})
 
 
 def test_options_of_operators(whole: Parts) -> None:
