@@ -91,6 +91,8 @@ ARMS = (
     Arm("integers 5", "substitute(), quantize(weights=5)", ("5",)),
     Arm("integers 4", "substitute(), quantize(weights=4)", ("4",)),
     Arm("integers 2", "substitute(), quantize(weights=2)", ("2",)),
+    Arm("integers 1", "substitute(), quantize(weights=1)", ("1",)),
+    Arm("integers 1c0.99", "substitute(), quantize(weights=1, coded=0.99)", ("1c0.99",)),
     Arm("learned 2", "substitute(), quantize(weights=2, scales=learned)", ("2",)),
 )
 
