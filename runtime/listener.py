@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property, partial
 from time import perf_counter
 from typing import Any
 
@@ -17,13 +19,39 @@ from .running import Recognises
 from .samples import Samples
 
 
-@dataclass(frozen=True, slots=True)
 class Heard:
-    """What is known so far. `final` text will not change; `text` begins with it."""
+    """What was known at some moment. `final` text will not change; `text` begins with it; `best`
+    are the hypotheses, best first.
 
-    text: str
-    final: str
-    best: tuple[Hypothesis, ...]
+    All are made when they are asked for: a stream of hours has many labels, and a push few.
+    """
+
+    def __init__(
+        self,
+        spell: Callable[[Sequence[int]], str],
+        best: Callable[[], Sequence[Hypothesis]],
+        settled: Callable[[], int] | None = None,
+    ) -> None:
+        self._spell, self._best, self._settled = spell, best, settled
+
+    @cached_property
+    def best(self) -> tuple[Hypothesis, ...]:
+        return tuple(self._best())
+
+    @cached_property
+    def text(self) -> str:
+        return self._spell(self.best[0].ids)
+
+    @cached_property
+    def final(self) -> str:
+        """Without `settled`, everything."""
+        return self.text if self._settled is None else self._spelled(self._settled())
+
+    def __repr__(self) -> str:
+        return f"Heard(text={self.text!r}, final={self.final!r}, best={self.best!r})"
+
+    def _spelled(self, count: int) -> str:
+        return self._spell(self.best[0].ids[:count])
 
 
 @dataclass(slots=True)
@@ -119,14 +147,12 @@ class Listener:
 
     def heard(self, count: int = 1) -> Heard:
         """The best hypotheses, best first, and what of the first cannot change any more."""
+        spell = self.recogniser.vocabulary.decode
         if self.greedy is not None:
-            (one,) = self.greedy.hypotheses()
-            text = self.spell(one)
-            return Heard(text, text, (one,))
-        best = self._search.hypotheses(count)[0]
-        settled = best[0].ids[: self._search.settled()[0]]
-        final = self.recogniser.vocabulary.decode(settled)
-        return Heard(self.spell(best[0]), final, tuple(best))
+            (one,) = self.greedy.later()
+            return Heard(spell, lambda: (one(),))
+        (standing,) = self._search.later()
+        return Heard(spell, partial(standing.best, count), standing.settled)
 
     def spell(self, hypothesis: Hypothesis) -> str:
         return self.recogniser.vocabulary.decode(hypothesis.ids)

@@ -8,6 +8,7 @@ only while they can still matter (in the spirit of the adaptive expansion of Kim
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -26,6 +27,34 @@ from .state import marked
 PLAIN_MARGIN = 6.0
 SCORED_MARGIN = 10.0
 """A language's words may earn only later what their first labels cost."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A stream of beam search at some frame: its paths, which do not change."""
+
+    paths: tuple[Path, ...]
+    clock: Clock
+    scorer: Scorer[Any] | None
+
+    def best(self, count: int = 1) -> list[Hypothesis]:
+        """Best first, as if the stream ended here; of those that are told alike, the best."""
+        found: dict[tuple[int, ...], Hypothesis] = {}
+        for one in sorted(map(self._hypothesis, self.paths), key=lambda h: -h.score):
+            found.setdefault(one.ids, one)
+        return list(found.values())[:count]
+
+    def settled(self) -> int:
+        """How many labels can no longer change: every path begins with them."""
+        return shared_depth(path.prefix for path in self.paths)
+
+    def _hypothesis(self, path: Path) -> Hypothesis:
+        if self.scorer is None:
+            return Hypothesis(path.tokens(self.clock), path.score)
+        end, last = self.scorer.final(path.prefix.known), path.prefix
+        while last.parent is not None and not self.scorer.whole(last.known):
+            last = last.parent
+        return Hypothesis(path.tokens(self.clock)[: last.depth], path.score + end)
 
 
 class BeamDecoder:
@@ -93,11 +122,15 @@ class BeamDecoder:
 
     def hypotheses(self, count: int = 1) -> list[list[Hypothesis]]:
         """The best `count` of each stream, best first, as if it ended here."""
-        return [self._best(beam, count) for beam in self._beams]
+        return [standing.best(count) for standing in self.later()]
 
     def settled(self) -> list[int]:
         """How many labels of each stream can no longer change: every path begins with them."""
-        return [shared_depth(path.prefix for path in beam) for beam in self._beams]
+        return [standing.settled() for standing in self.later()]
+
+    def later(self) -> list[Standing]:
+        """The streams as they are now, to ask when more has come."""
+        return [Standing(tuple(beam), self.clock, self.scorer) for beam in self._beams]
 
     @torch.no_grad()
     def reset(self, streams: Tensor | Sequence[bool] | None = None) -> None:
@@ -132,18 +165,3 @@ class BeamDecoder:
             expansion.end(outlooks)
             if symbols < self.max_symbols:
                 expansion.extend(outlooks, self.beam, self.margin, self.scorer)
-
-    def _best(self, beam: Sequence[Path], count: int) -> list[Hypothesis]:
-        """Of those that are told alike, the best."""
-        found: dict[tuple[int, ...], Hypothesis] = {}
-        for one in sorted(map(self._hypothesis, beam), key=lambda h: -h.score):
-            found.setdefault(one.ids, one)
-        return list(found.values())[:count]
-
-    def _hypothesis(self, path: Path) -> Hypothesis:
-        if self.scorer is None:
-            return Hypothesis(path.tokens(self.clock), path.score)
-        end, last = self.scorer.final(path.prefix.known), path.prefix
-        while last.parent is not None and not self.scorer.whole(last.known):
-            last = last.parent
-        return Hypothesis(path.tokens(self.clock)[: last.depth], path.score + end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -24,6 +24,8 @@ class Greedy(Protocol):
     ) -> list[list[Token]]: ...
 
     def hypotheses(self) -> list[Hypothesis]: ...
+
+    def later(self) -> list[Callable[[], Hypothesis]]: ...
 
     def reset(self, streams: Tensor | Sequence[bool] | None = None) -> None: ...
 

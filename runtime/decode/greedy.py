@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import torch
@@ -30,6 +31,12 @@ class _Stream:
     def move(self, frames: int) -> None:
         self.at += frames
         self.here = 0 if frames else self.here
+
+
+def _so_far(tokens: Sequence[Token], count: int, blanks: float) -> Hypothesis:
+    """Of the first tokens: more are added, none is changed."""
+    found = tuple(tokens[:count])
+    return Hypothesis(found, blanks + sum(token.score for token in found))
 
 
 class GreedyDecoder:
@@ -92,10 +99,11 @@ class GreedyDecoder:
 
     def hypotheses(self) -> list[Hypothesis]:
         """Everything found so far, by stream; the score is that of the one alignment followed."""
-        return [
-            Hypothesis(tuple(s.tokens), s.blanks + sum(token.score for token in s.tokens))
-            for s in self._streams
-        ]
+        return [made() for made in self.later()]
+
+    def later(self) -> list[Callable[[], Hypothesis]]:
+        """What `hypotheses` gives now, each made when it is called, whatever has come since."""
+        return [partial(_so_far, s.tokens, len(s.tokens), s.blanks) for s in self._streams]
 
     @torch.no_grad()
     def reset(self, streams: Tensor | Sequence[bool] | None = None) -> None:

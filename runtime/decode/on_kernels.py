@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -70,8 +71,12 @@ class KernelDecoder:
 
     def hypotheses(self) -> list[Hypothesis]:
         """Everything found so far, by stream; the score is that of the one alignment followed."""
+        return [made() for made in self.later()]
+
+    def later(self) -> list[Callable[[], Hypothesis]]:
+        """See `GreedyDecoder.later`."""
         pairs = zip(self._tokens, self._scores, strict=True)
-        return [Hypothesis(tuple(tokens), score) for tokens, score in pairs]
+        return [partial(_so_far, tokens, len(tokens), score) for tokens, score in pairs]
 
     @torch.no_grad()
     def reset(self, streams: Tensor | Sequence[bool] | None = None) -> None:
@@ -120,6 +125,11 @@ class KernelDecoder:
 
     def _token(self, label: float, frame: float, score: float) -> Token:
         return Token(int(label), int(frame), self.clock.seconds(int(frame)), score)
+
+
+def _so_far(tokens: Sequence[Token], count: int, score: float) -> Hypothesis:
+    """Of the first tokens: more are added, none is changed."""
+    return Hypothesis(tuple(tokens[:count]), score)
 
 
 def _ends(e: Tensor, lengths: Tensor | Sequence[int]) -> Tensor:

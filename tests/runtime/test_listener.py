@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,7 @@ from asrc.runtime.listener import Listener
 from asrc.runtime.recogniser import Recogniser
 from asrc.runtime.samples import Samples
 from asrc.runtime.transducer import LoweredTransducer
+from asrc.runtime.vocabulary import CharacterVocabulary
 from asrc.tests.runtime.test_recogniser import made
 
 
@@ -78,6 +82,44 @@ def test_a_beam_settles_what_it_says(recogniser: Recogniser) -> None:
         said = heard.final
     scores = [h.score for h in listener.finish().best] + [h.score for h in listener.heard(3).best]
     assert scores[0] == max(scores)
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_what_was_heard_stays_as_it_was(recogniser: Recogniser, beam: int) -> None:
+    """Asked for at once or after the stream, and after the next one has begun."""
+    samples, asked, kept = noise(1.0, 3), [], []
+    for later in (False, True):
+        listener = Listener(recogniser, beam=beam)
+        for start in range(0, len(samples), 800):
+            heard = listener.push(samples[start : start + 800])
+            if later:
+                kept.append(heard)
+            else:
+                asked.append((heard.text, heard.final, heard.best))
+        listener.finish()
+        listener.restart()
+        listener.push(noise(0.5, 1))
+    assert [(heard.text, heard.final, heard.best) for heard in kept] == asked
+    assert len({best for *_, best in asked}) > 5
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_nothing_is_spelled_unasked(recogniser: Recogniser, beam: int) -> None:
+    """Else a push takes the longer the more labels came before it."""
+    spelled: list[tuple[int, ...]] = []
+
+    class Counted(CharacterVocabulary):
+        def decode(self, ids: Iterable[int]) -> str:
+            spelled.append(tuple(ids))
+            return ""
+
+    vocabulary = Counted(tuple("abcdefghijklmnopqrstuvwxyz"))
+    listener = Listener(replace(recogniser, vocabulary=vocabulary), beam=beam)
+    heard = [listener.push(block) for block in np.split(noise(0.8, 3), 8)]
+    assert spelled == []
+    assert heard[-1].text == ""
+    assert spelled == [heard[-1].best[0].ids]
+    assert spelled[0]
 
 
 def test_no_audio_at_all(recogniser: Recogniser) -> None:
