@@ -94,6 +94,7 @@ def command(
     _check_folder(model)
     check_writable(out)
     if target == "triton" and not exact:
+        _check_plain(machine, calibrate)
         _for_triton(model, bits, out)
         return
     from ..backends.nna.machine import chosen
@@ -213,6 +214,13 @@ def _check(
         raise click.UsageError("--coded is for integer programs: their weights are coded")
 
 
+def _check_plain(machine: tuple[str, ...], calibrate: Path | None) -> None:
+    """Raises UsageError for what kernels in float have no use for."""
+    for option, given in (("--machine", machine), ("--calibrate", calibrate)):
+        if given:
+            raise click.UsageError(f"{option} is for integer programs: --target nna, or --exact")
+
+
 def _width(
     model: Path,
     has: Sequence[tuple[int, Fraction | None]],
@@ -249,10 +257,14 @@ def _check_trained(
 
 def _for_triton(model: Path, bits: int | None, out: Path) -> None:
     from ..compiler.artefact import write_artefact
+    from ..runtime.compiled import trained_bits
     from ..runtime.fast import compiled_fast
     from ..runtime.recogniser import read_recogniser
 
-    parts = compiled_fast(read_recogniser(model), bits)
+    recogniser = read_recogniser(model)
+    if bits is not None:
+        _check_trained(model, trained_bits(recogniser), (bits, None))
+    parts = compiled_fast(recogniser, bits)
     report = json.loads(parts["manifest.json"])["kernels"]
     write_artefact(out, parts)
     if look().json:

@@ -84,7 +84,7 @@ def kind_of(parts: Mapping[str, bytes]) -> str:
     """What the manifest says that an artefact is; nothing where it says nothing."""
     try:
         return str(json.loads(parts["manifest.json"])["kind"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return ""
 
 

@@ -164,6 +164,10 @@ def part_of(path: Path, parts: Mapping[str, bytes], name: str) -> bytes:
     return parts[name]
 
 
+_UNREADABLE = (KeyError, TypeError, ValueError, RuntimeError, MemoryError, SafetensorError)
+"""RuntimeError is too much recursion, and what PyTorch says of tensors beyond all memory."""
+
+
 @contextmanager
 def reading(path: Path, name: str) -> Iterator[None]:
     """Whatever a part is refused for is E1201 of the whole file."""
@@ -174,7 +178,7 @@ def reading(path: Path, name: str) -> Iterator[None]:
         if first.code == "E1201":
             raise
         raise damaged(path, f"`{name}` cannot be read: {first.message}") from None
-    except (KeyError, TypeError, ValueError, RecursionError, SafetensorError) as error:
+    except _UNREADABLE as error:
         raise damaged(path, f"`{name}` cannot be read: {error}") from None
 
 

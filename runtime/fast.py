@@ -28,11 +28,12 @@ from ..backends.torch.session import Session
 from ..backends.torch.weights import load_weights
 from ..compiler.artefact import ON_KERNELS, read_artefact
 from ..compiler.facts import Facts
+from ..compiler.graph import Graph
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
 from ..compiler.schema import ANY, BITS, TEXT, Kind, maybe, table
 from ..passes.quantize import Quantize
-from .contents import manifest_of, part_of, reading
+from .contents import damaged, manifest_of, part_of, reading
 from .places import kernel_device, no_triton
 from .recogniser import Recogniser
 from .transducer import find_roles
@@ -103,18 +104,27 @@ def read_fast(path: Path, parts: Mapping[str, bytes] | None = None) -> Recognise
         load_weights(lowered, weights, "weights.safetensors")
     with reading(path, "vocabulary"):
         vocabulary = parse_vocabulary(part_of(path, parts, "vocabulary"), "vocabulary")
-    return FastRecogniser(_on_kernels(lowered.to(kernel_device())), vocabulary, card)
+    found = FastRecogniser(_on_kernels(lowered.to(kernel_device())), vocabulary, card)
+    if (labels := found.roles.labels_count) != vocabulary.size:
+        raise damaged(path, f"`vocabulary` has {vocabulary.size} labels, the model {labels}")
+    return found
 
 
 class FastRecogniser(Recogniser):
-    """One whose steps are CUDA graphs, on a GPU."""
+    """One whose steps are CUDA graphs, on a GPU, where nothing in them asks the host."""
 
     def session(self, streams: int = 1) -> Session:
-        if self.lowered.like.device.type != "cuda":
+        if self.lowered.like.device.type != "cuda" or rounds(self.facts.graph):
             return super().session(streams)
         from ..backends.triton.captured import CapturedStreams
 
         return Session(self.lowered, streams, begin=CapturedStreams)
+
+
+def rounds(graph: Graph) -> bool:
+    """Whether values have number formats, as after a training with `quantize`: PyTorch rounds
+    these, by ranges that it reads on the host."""
+    return any("number" in node.attrs for node in graph)
 
 
 def _on_kernels(lowered: Lowered) -> Any:

@@ -50,13 +50,13 @@ def no_triton(error: ModuleNotFoundError) -> AsrcError:
 
 
 def kernel_device() -> torch.device:
-    """The GPU; without one the CPU, if Triton's interpreter was asked for.
+    """The GPU; the CPU if Triton's interpreter was asked for, GPU or not.
 
     Raises AsrcError E1206."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
     if os.environ.get("TRITON_INTERPRET") == "1":
         return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
     message = "there is no GPU to run Triton's kernels on"
     help = "`TRITON_INTERPRET=1` in the environment runs them on the CPU, to try them: very slowly"
     raise AsrcError(diagnostic("E1206", message, help=help))

@@ -44,8 +44,9 @@ def calibrated(
     for node in facts.graph:
         for name, made in of_weights(node, weights):
             found.setdefault(name, made)
-        if f"{node.path}.range" not in weights and node.op == "weight":  # it learns
-            found[f"{node.path}.range"] = MARGIN * found[f"{node.path}.range"]
+        name = f"{node.path}.range"
+        if node.op == "weight" and name in found and name not in weights:  # it learns
+            found[name] = MARGIN * found[name]
     if warn is not None:
         for each in too_coarse(facts.graph, variances):
             warn(each)

@@ -85,7 +85,7 @@ class Dense(Weighted):
         row = rows[0] if len(rows) == 1 else torch.cat(rows, -1)
         if self.groups == 1:
             return functional.linear(row, weight, self.bias)
-        parts = row.reshape(*row.shape[:-1], self.groups, -1, 1)
+        parts = row.reshape(*row.shape[:-1], self.groups, row.shape[-1] // self.groups, 1)
         y = (weight.view(self.groups, -1, weight.shape[1]) @ parts).flatten(-3)
         return y if self.bias is None else y + self.bias
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ from .kernels.embed import embed
 from .kernels.linear import Epilogue, linear
 from .kernels.logmel import Tables, logmel, tables
 from .kernels.lstm import lstm, lstm_cell
-from .kernels.norm import layer_norm, softmax
+from .kernels.norm import WIDEST, layer_norm, softmax
 from .kernels.pointwise import Chain, Link, pointwise
 from .kernels.running_sum import running_sum
 from .packed import Weight, packed
@@ -74,7 +74,7 @@ class Packing:
 
     def __init__(self, leaf: Weighted) -> None:
         self.leaf = leaf
-        self.made: tuple[tuple[int, ...], Weight] | None = None
+        self.made: tuple[tuple[Any, ...], Weight] | None = None
 
     def __call__(self) -> Weight:
         """Float, or packed in the bits of its codebook."""
@@ -82,7 +82,7 @@ class Packing:
         if scale is None:
             return self.leaf.weight
         behind = (self.leaf.weight, scale, getattr(self.leaf, "codebook", None))
-        versions = tuple(x._version for x in behind if x is not None)
+        versions = tuple((id(x), x.device, x._version) for x in behind if x is not None)
         if self.made is None or self.made[0] != versions:
             weight, book = self.leaf.weight.detach().flatten(1), behind[2]
             self.made = versions, packed(weight, scale.expand(len(weight)), book)
@@ -153,7 +153,7 @@ class Linear(Producing):
             return linear(row, self.weight(), leaf.bias, then)
         one = row.reshape(1, -1, row.shape[-1])  # all frames as one utterance of its own
         y = conv1d(one, leaf.kernel().detach(), leaf.bias, (0, 0, 1, 1), leaf.groups)
-        y = y.view(*row.shape[:-1], -1)
+        y = y.view(*row.shape[:-1], len(leaf.weight))
         return y if then == Epilogue() else pointwise(*_chained(y, then))
 
 
@@ -390,7 +390,8 @@ class Gated(Fast):
 
 
 class Softmax(Fast):
-    """Over an axis, or `rank` of them from it on; or its logarithm."""
+    """Over an axis, or `rank` of them from it on; or its logarithm. PyTorch's for rows of more than
+    `WIDEST` numbers."""
 
     kernel = "softmax"
 
@@ -401,8 +402,13 @@ class Softmax(Fast):
     def forward(self, x: Tensor) -> Tensor:
         if self.rank > 1:
             flat = x.flatten(self.axis, self.axis + self.rank - 1).movedim(self.axis, -1)
-            return softmax(flat, log=self.log).movedim(-1, self.axis).reshape(x.shape)
-        return softmax(x.movedim(self.axis, -1), log=self.log).movedim(-1, self.axis)
+            return self._of_rows(flat).movedim(-1, self.axis).reshape(x.shape)
+        return self._of_rows(x.movedim(self.axis, -1)).movedim(-1, self.axis)
+
+    def _of_rows(self, x: Tensor) -> Tensor:
+        if x.shape[-1] <= WIDEST:
+            return softmax(x, log=self.log)
+        return x.log_softmax(-1) if self.log else x.softmax(-1)
 
 
 class RunningSum(Fast):
@@ -473,7 +479,7 @@ class Attention(Fast):
 
     def _as_mixed(self, y: Tensor, own: int) -> Tensor:
         """Without what is behind heads of this width."""
-        apart = y.view(*y.shape[:-1], self.heads, -1)
+        apart = y.view(*y.shape[:-1], self.heads, y.shape[-1] // self.heads)
         return y if apart.shape[-1] == own else apart[..., :own].flatten(-2)
 
     def _seen(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

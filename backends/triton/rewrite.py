@@ -33,6 +33,7 @@ from ..torch.leaves import (
     RmsNorm,
 )
 from ..torch.recurrent import Lstm, Scan
+from .kernels.norm import WIDEST
 from .kernels.pointwise import BINARY, MOST, Link
 from .modules import (
     Attention,
@@ -154,8 +155,7 @@ class Rewriter:
     def _copied(self, node: fx.Node) -> fx.Node:
         """By PyTorch: bookkeeping, or what no kernel computes."""
         if node.op == "call_module":
-            leaf = self.old.get_submodule(str(node.target))
-            attach(self.root, str(node.target), leaf)
+            leaf = self._kept(node)
             if not isinstance(leaf, Constant | Number):
                 self._left(node, _WHY.get(type(leaf), "no kernel computes it"))
         elif node.op == "get_attr":
@@ -167,8 +167,15 @@ class Rewriter:
 
     def left(self, node: fx.Node, why: str) -> fx.Node:
         """Copied, for a reason of its own."""
+        if node.op == "call_module":
+            self._kept(node)
         self._left(node, why)
         return self.graph.node_copy(node, self.value)
+
+    def _kept(self, node: fx.Node) -> nn.Module:
+        leaf = self.old.get_submodule(str(node.target))
+        attach(self.root, str(node.target), leaf)
+        return leaf
 
     def _left(self, node: fx.Node, why: str) -> None:
         self.placed.append(Placed(value_of(node), None, why))
@@ -224,8 +231,8 @@ class Rewriter:
         return found if alone and isinstance(found, Pending) else None
 
     def joined(self, node: fx.Node, x: fx.Node, kind: str, other: object = None) -> Pending:
-        """`kind` of a value, and of a number or another value."""
-        pending = self.open_end(x)
+        """`kind` of a value, and of a number or another value, which may be the same one."""
+        pending = None if other is x else self.open_end(x)
         if pending is None or len(pending.operands) + 2 > MOST:
             pending = Pending(None, [self.value(x)], [])
         pending.values.append(value_of(node))
@@ -323,6 +330,8 @@ def _depthwise(work: Rewriter, node: fx.Node, leaf: Depthwise) -> Made:
 def _norm(work: Rewriter, node: fx.Node, leaf: LayerNorm | RmsNorm) -> Made:
     (x,) = node.args
     assert isinstance(x, fx.Node)
+    if leaf.weight.numel() > WIDEST:
+        return work.left(node, f"rows of more than {WIDEST} numbers")
     before = work.made[x]
     if isinstance(before, Pending) and before.is_sum and not leaf.taps:
         return work.normed_sum(node, x, leaf)

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 import triton
 
+from ...compiler.diagnostics import AsrcError
 from ...compiler.files import write_text
 
 
@@ -53,8 +54,8 @@ class Tuner:
     def __init__(self, folder: Path | None = None, *, deterministic: bool = False) -> None:
         self.folder = folder if folder is not None else _cache()
         self.deterministic = deterministic
-        self.chosen: dict[str, int] = {}
-        self.read: set[Path] = set()
+        self.chosen: dict[Path, dict[str, int]] = {}
+        """By device, and by kernel and shape."""
 
     def best(
         self,
@@ -74,31 +75,41 @@ class Tuner:
         if self.deterministic or len(candidates) == 1:
             return candidates[0]
         place = self._place(device)
-        self._read(place)
+        chosen = self._of(place)
         key = f"{kernel} {' '.join(map(str, shape))} of {len(candidates)}"
-        if key not in self.chosen and not torch.cuda.is_current_stream_capturing():
+        if chosen.get(key, len(candidates)) >= len(candidates):
+            chosen.pop(key, None)  # of a damaged file
+        if key not in chosen and not torch.cuda.is_current_stream_capturing():
             times = _times(run, candidates, device)
             if min(times) < inf:
-                self.chosen[key] = times.index(min(times))
-                self._write(place)
-        return candidates[self.chosen.get(key, 0)]
+                chosen[key] = times.index(min(times))
+                _write(place, chosen)
+        return candidates[chosen.get(key, 0)]
 
     def _place(self, device: torch.device) -> Path:
         name = torch.cuda.get_device_name(device).replace(" ", "-")
         return self.folder / f"tuning-{name}-triton{triton.__version__}.json"
 
-    def _read(self, place: Path) -> None:
-        if place in self.read:
-            return
-        self.read.add(place)
-        with suppress(OSError, ValueError):
-            found = json.loads(place.read_text(encoding="utf-8"))
-            self.chosen |= {str(key): int(at) for key, at in found.items()}
+    def _of(self, place: Path) -> dict[str, int]:
+        if place not in self.chosen:
+            self.chosen[place] = _read(place)
+        return self.chosen[place]
 
-    def _write(self, place: Path) -> None:
-        with suppress(OSError):  # measured again next time
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_text(place, json.dumps(self.chosen, indent=1, sort_keys=True) + "\n")
+
+def _read(place: Path) -> dict[str, int]:
+    """What is there of choices; a damaged file has none, and is written anew."""
+    try:
+        found = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {key: at for key, at in pairs if type(at) is int and at >= 0}
+
+
+def _write(place: Path, chosen: dict[str, int]) -> None:
+    with suppress(OSError, AsrcError):  # measured again next time
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_text(place, json.dumps(chosen, indent=1, sort_keys=True) + "\n")
 
 
 def _cache() -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +14,22 @@ import soundfile
 import torch
 from click.testing import CliRunner
 
+from asrc.backends.torch.initialise import initialise
+from asrc.backends.torch.lowered import Lowered
 from asrc.cli.main import cli
 from asrc.compiler.artefact import pack, unpack, write_artefact
 from asrc.compiler.diagnostics import AsrcError
+from asrc.compiler.facts import Facts
+from asrc.compiler.facts.numbers import bits_of
+from asrc.passes.quantize import Quantize
 from asrc.runtime.decode import GreedyDecoder
 from asrc.runtime.decode.on_kernels import KernelDecoder
-from asrc.runtime.fast import compiled_fast, narrowed, read_fast
+from asrc.runtime.fast import compiled_fast, narrowed, placed, read_fast, rounds
 from asrc.runtime.listener import Listener
 from asrc.runtime.models import read_model
+from asrc.runtime.places import kernel_device
 from asrc.runtime.recogniser import Recogniser, write_recogniser
+from asrc.tests.backends.torch.zoo import SMALL, cases, facts
 from asrc.tests.runtime.test_listener import noise
 from asrc.tests.runtime.test_recogniser import made
 from asrc.training.cache import AudioCache
@@ -134,3 +143,83 @@ def test_labels_are_found_on_kernels(tmp_path: Path) -> None:
     ]
     assert texts[0] == texts[1]
     assert all(texts[0])
+
+
+# --- every model -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "pipeline"), cases(SMALL))
+def test_weights_of_few_bits_in_every_model(name: str, pipeline: str | None) -> None:
+    """Learned constants, too, of which no ranges are taken where values stay in float."""
+    lowered = Lowered(facts(name, pipeline)).eval()
+    initialise(lowered, seed=1)
+    bare = Recogniser(lowered, made().vocabulary, {})
+    found = narrowed(bare, 4)
+    assert placed(found.lowered)
+    wanted = {n.path for n in found.facts.graph if bits_of(n) == 4 and n.owner is None}
+    books = {n for n in found.lowered.tensors() if n.endswith(".codebook")}
+    assert books == {f"{path}.codebook" for path in wanted} != set()
+
+
+# --- models that were trained in bits --------------------------------------------------------
+
+
+def rounded() -> Recogniser:
+    """After `quantize`: values have formats."""
+    graph, _ = Quantize(weights=5).run(made().facts.graph, None)
+    recogniser = narrowed(made(), 5)
+    return replace(recogniser, lowered=Lowered(Facts(graph)).eval())
+
+
+def test_steps_that_ask_the_host_are_not_recorded() -> None:
+    assert rounds(rounded().facts.graph)
+    assert not rounds(made().facts.graph)
+    assert not rounds(narrowed(made(), 5).facts.graph)
+
+
+def test_other_bits_than_those_of_its_training(tmp_path: Path) -> None:
+    write_recogniser(tmp_path / "run", narrowed(made(), 5))
+    out = tmp_path / "a.asrc"
+    command = ["compile", str(tmp_path / "run"), "--target", "triton", "--out", str(out)]
+    done = CliRunner().invoke(cli, [*command, "--weights", "3"])
+    assert done.exit_code == 2
+    assert "was trained with weights of 5 bits" in " ".join(done.stderr.split())
+    assert not out.exists()
+    assert CliRunner().invoke(cli, [*command, "--weights", "5"]).exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--calibrate", "--machine"])
+def test_what_is_for_integers(tmp_path: Path, option: str) -> None:
+    write_recogniser(tmp_path / "run", made())
+    command = ["compile", str(tmp_path / "run"), "--target", "triton", "--out", "a.asrc"]
+    done = CliRunner().invoke(cli, [*command, option, "none"])
+    assert done.exit_code == 2
+    assert f"{option} is for integer programs" in " ".join(done.stderr.split())
+
+
+# --- damaged files ---------------------------------------------------------------------------
+
+
+def test_parts_of_another_model(tmp_path: Path) -> None:
+    parts = compiled_fast(made())
+    fewer = json.loads(parts["vocabulary"])
+    fewer["labels"].pop()
+    graph = parts["model.asrir"].decode()
+    damages = {
+        "vocabulary": json.dumps(fewer).encode(),
+        "manifest.json": b"[" * 100_000,
+        "model.asrir": re.sub(r"token\[\d+\]", "token[99999999999]", graph).encode(),
+    }
+    assert damages["model.asrir"].decode() != graph
+    for name, data in damages.items():
+        (tmp_path / "a.asrc").write_bytes(pack(parts | {name: data}))
+        with pytest.raises(AsrcError, match=f"E1201.*{name}"):
+            read_model(tmp_path / "a.asrc")
+
+
+def test_the_interpreter_is_taken_where_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert kernel_device().type == "cpu"
+    monkeypatch.delenv("TRITON_INTERPRET")
+    assert kernel_device().type == "cuda"

@@ -10,6 +10,7 @@ step, where they lie (`rings.py`), then those that are new.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import e, log2
 
@@ -22,7 +23,7 @@ from ...torch.attention import attend, relative_scores
 from ...torch.stepping import relative_window
 from ..tuning import TUNER, Config
 from .cost import Cost, nbytes
-from .linear import _given, dotted
+from .linear import _given, dotted, side_by_side
 from .rings import Moment, first_place, place_of, window
 
 FEW = 16
@@ -90,6 +91,7 @@ def attention(
     _check(q, k, v, p, r)
     y = torch.empty(q.shape, dtype=q.dtype, device=q.device) if out is None else out
     if y.numel():
+        (q, k, v), (p, r) = map(side_by_side, (q, k, v)), _read(p, r)
         _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low)))
     return y
 
@@ -118,8 +120,13 @@ def attention_step(
     _check(q, k, v, ring.keys, ring.values, p, r)
     y = torch.empty(q.shape, dtype=q.dtype, device=q.device) if out is None else out
     if y.numel():
+        (q, k, v), (p, r) = map(side_by_side, (q, k, v)), _read(p, r)
         _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low), ring))
     return y
+
+
+def _read(*tensors: Tensor | None) -> Iterator[Tensor | None]:
+    return (None if x is None else side_by_side(x) for x in tensors)
 
 
 def _least(r: Tensor | None, low: int | None) -> int:

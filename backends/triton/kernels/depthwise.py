@@ -207,8 +207,8 @@ def _offline_launched(
 
     def run(config: Config) -> None:
         tiles = triton.cdiv(made, config.sizes["BLOCK_T"])
-        # Only the first axis of a grid may be longer than 65535.
-        _offline[tiles, batch, triton.cdiv(channels, config.sizes["BLOCK_C"])](
+        # Only the first axis of a grid may be longer than 65535, and a frame may be an utterance.
+        _offline[batch * tiles, triton.cdiv(channels, config.sizes["BLOCK_C"])](
             *given(tensors), x.shape[1], channels, made, past, by, stride, *x.stride()[:2], *mask,
             LENGTHS=lengths is not None, MASK=there is not None,
             **_options(weight, bias, around), **config.options(),
@@ -294,9 +294,10 @@ def _offline(
     NORM: tl.constexpr, LENGTHS: tl.constexpr, MASK: tl.constexpr,
 ):  # fmt: skip
     """A program makes a tile `[BLOCK_T, BLOCK_C]` of an utterance."""
-    b = tl.program_id(1).to(tl.int64)
-    j = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
-    c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
+    tiles = tl.cdiv(made, BLOCK_T)
+    b = (tl.program_id(0) // tiles).to(tl.int64)
+    j = tl.program_id(0) % tiles * BLOCK_T + tl.arange(0, BLOCK_T)
+    c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     end = T
     if LENGTHS:
         end = tl.minimum(tl.load(lengths + b).to(tl.int32), T)

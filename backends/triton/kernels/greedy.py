@@ -545,7 +545,7 @@ def _settle(
     tl.store(step_slots + b, tl.where(taken, slot, spare).to(tl.int64))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("most",))
 def _take(
     slots, starts, ends, high, best, total, here, frame, sums, labels, frames, scores, counts,
     step_labels, step_slots, spare, most, per_frame, V, parts,
@@ -565,7 +565,7 @@ def _take(
     )  # fmt: skip
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("most",))
 def _scan(
     e, p, slots, starts, ends, words, book, scale, bias, here, frame, sums,
     labels, frames, scores, counts, step_labels, step_slots, spare, most, per_frame, V,

@@ -43,14 +43,14 @@ def linear(
     then: Epilogue = PLAIN,
     out: Tensor | None = None,
 ) -> Tensor:
-    """`[..., N]` of `[..., K]` (its last axis contiguous) and a weight `[N, K]`, in x's dtype.
+    """`[..., N]` of `[..., K]` and a weight `[N, K]`, in x's dtype.
 
     Raises ValueError where the widths differ: a kernel would read what is behind.
     """
     n, k = shape_of(weight)
     if x.shape[-1] != k:
         raise ValueError(f"rows of {x.shape[-1]} numbers, and a weight for {k}")
-    rows = x.reshape(-1, x.shape[-1])
+    rows = side_by_side(x.reshape(-1, x.shape[-1]))
     y = x.new_empty(len(rows), n) if out is None else out.view(-1, n)
     residual = None if then.residual is None else then.residual.reshape(-1, n).contiguous()
     if prod(y.shape) == 0:
@@ -60,6 +60,11 @@ def linear(
     else:
         _float(rows, weight, bias, residual, y, then)
     return y.view(*x.shape[:-1], n)
+
+
+def side_by_side(x: Tensor) -> Tensor:
+    """With the numbers of a row side by side in memory, as kernels read them."""
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
 
 
 def reference(

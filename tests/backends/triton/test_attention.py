@@ -406,3 +406,13 @@ def test_cost() -> None:
     more = cost(q, first, last, p, r)
     assert more.bytes == moved + 4 * 8 * (8 + 19)
     assert more.flops == 3 * 2 * 8 * 2 * (2 + 2 + 5)
+
+
+def test_numbers_that_lie_apart() -> None:
+    """Queries, keys and positions whose last axis is not the one of neighbours in memory."""
+    q, k, v, p, r = inputs(7, 9, 12, batch=1)
+    first, last = intervals(7, 9)
+    wanted = attention(q, k, v, 2, first, last, None, p, r)
+    apart = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v, p, r)]
+    assert all(x.stride(2) != 1 for x in apart)
+    assert torch.equal(attention(*apart[:3], 2, first, last, None, *apart[3:]), wanted)

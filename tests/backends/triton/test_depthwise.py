@@ -286,3 +286,13 @@ def test_cost() -> None:
     ring, x = random(2, 8, 8), random(2, 10, 16)
     assert step_cost(ring, x, weight, Taps(0, 10)).bytes == 4 * (128 + 320 + 40 + 160)
     assert step_cost(ring, x, weight, Taps(0, 10)).flops == 2 * 160 * 5
+
+
+def test_as_many_utterances_as_there_are_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window that is not fused has each frame as one: a grid's later axes end at 65535."""
+    launches = Launches()
+    monkeypatch.setattr(file, "_offline", launches)
+    depthwise(torch.zeros(70_000, 3, 4), torch.zeros(4, 3), None, (2, 0, 1, 3), BARE)
+    (grid,) = launches.grids
+    assert grid[0] >= 70_000
+    assert max(grid[1:]) == 1

@@ -110,3 +110,13 @@ def test_other_widths_are_refused() -> None:
 def test_nothing_of_nothing() -> None:
     assert linear(random(0, 4), random(3, 4)).shape == (0, 3)
     assert linear(random(2, 0, 4), narrow(random(3, 4), 4)).shape == (2, 0, 3)
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_rows_whose_numbers_lie_apart(bits: int | None) -> None:
+    """`[batch, frames, bands]` of features that are `[batch, bands, frames]` in memory."""
+    plain = random(33, 17, seed=1)
+    weight = plain if bits is None else narrow(plain, bits)
+    for batch in (1, 2):
+        x = random(batch, 17, 30).transpose(1, 2)
+        close(linear(x, weight), reference(x, weight))

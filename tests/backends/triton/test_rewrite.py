@@ -7,10 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 from asrc.backends.torch.dropout import Dropout
 from asrc.backends.torch.leaves import Dense, LayerNorm, RmsNorm
-from asrc.backends.triton.modules import Fast, Norm, SumNorm
+from asrc.backends.triton.kernels.norm import WIDEST
+from asrc.backends.triton.modules import Attention, Fast, Linear, Norm, Packing, Softmax, SumNorm
+from asrc.backends.triton.packed import dense_of
 from asrc.backends.triton.rewrite import Placed, Rewriter
 from asrc.tests.backends.triton.guard import close, random
 
@@ -119,6 +122,66 @@ def test_the_next_sum_reads_the_last_one() -> None:
 
     made = kinds(same(Given(layers, norm=norm(), second=norm()), (2, 3, 7), (2, 3, 7)))
     assert made.count(SumNorm) == 2
+
+
+TWICE: dict[str, Callable[[Given, Tensor], Tensor]] = {
+    "added": lambda of, x: of.dense(x),
+    "behind an activation": lambda of, x: torch.relu(of.dense(x)),
+    "behind a chain": lambda of, x: torch.tanh(of.dense(x)) * 0.5,
+    "of a norm": lambda of, x: of.norm(x),
+}
+
+
+@pytest.mark.parametrize("form", TWICE)
+def test_a_value_and_itself(form: str) -> None:
+    """It has one reader and is read twice, so that nothing is absorbed into what makes it."""
+
+    def do(of: Given, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        first, second = TWICE[form](of, x), TWICE[form](of, y)
+        return first + first, second * second
+
+    leaves = {"dense": Dense((7, 7), True, 1), "norm": norm()}
+    same(Given(do, **leaves), (2, 3, 7), (2, 3, 7))
+
+
+def test_rows_that_no_kernel_holds() -> None:
+    """They are left to PyTorch; so is a softmax, whose width is known when it runs."""
+
+    def do(of: Given, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        return of.norm(x), of.norm(x + y)
+
+    given = Given(do, norm=norm(WIDEST + 1))
+    made = kinds(same(given, (2, WIDEST + 1), (2, WIDEST + 1)))
+    assert Norm not in made
+    assert SumNorm not in made
+    _, placed = rewritten(given)
+    assert placed["norm"].kernel is None
+    assert str(WIDEST) in placed["norm"].why
+    x = random(2, WIDEST + 1)
+    for log, wanted in ((False, functional.softmax), (True, functional.log_softmax)):
+        assert torch.equal(Softmax(-1, log)(x), wanted(x, -1))
+
+
+def test_no_frame_at_all() -> None:
+    """An utterance may be shorter than a frame, alone in its batch."""
+    none = torch.zeros(1, 0, 12)
+    assert Attention(2, {"left": None, "right": 0})(none, none, none).shape == (1, 0, 12)
+    for leaf in (Dense((8, 3), True, 4), Dense((8, 12), True, 1)):
+        for layer in (leaf, Linear(leaf, None)):
+            assert layer(none).shape == (1, 0, 8)
+
+
+def test_a_weight_that_is_another_one_now() -> None:
+    """Versions alone would say that nothing has changed."""
+    leaf, other = (Given(lambda of, x, y: x, dense=Dense((4, 32), False, 1)) for _ in range(2))
+    other.dense.weight.data.mul_(-3)
+    for each in (leaf, other):
+        each.dense.register_buffer("scale", torch.full((4,), 0.01))
+    packing = Packing(leaf.dense)
+    before = dense_of(packing())
+    leaf.load_state_dict(other.state_dict(), assign=True)
+    assert not torch.equal(dense_of(packing()), before)
+    assert torch.equal(dense_of(packing()), dense_of(Packing(other.dense)()))
 
 
 def test_no_sum_of_two_values() -> None:

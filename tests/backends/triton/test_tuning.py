@@ -111,3 +111,31 @@ def test_choices_are_those_of_a_device(monkeypatch: pytest.MonkeyPatch, tmp_path
     (place,) = tmp_path.iterdir()
     assert place.name == f"tuning-GPU-of-none-triton{triton.__version__}.json"
     assert json.loads(place.read_text(encoding="utf-8")) == {"kernel 8 640 of 3": 2}
+
+
+@pytest.mark.parametrize(
+    "data", ["[]", "3", "null", "{", "[" * 100_000, '{"kernel 8 640 of 3": %s}']
+)
+def test_a_damaged_file_of_choices(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: str
+) -> None:
+    """It is as none, and written anew."""
+    place = tmp_path / f"tuning-GPU-of-none-triton{triton.__version__}.json"
+    for value in ("null", "9", "-1", "1.5", "true", '"2"') if "%s" in data else ("",):
+        place.write_text(data.replace("%s", value))
+        assert best(clock(monkeypatch, _16=3.0, _32=1.0, _64=2.0), tmp_path) == 32
+        assert json.loads(place.read_text()) == {"kernel 8 640 of 3": 1}
+
+
+def test_another_device_has_choices_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In one process, and in its file."""
+    tuner = Tuner(tmp_path)
+    for name, times, wanted in (("A", (1.0, 2.0, 3.0), 16), ("B", (3.0, 2.0, 1.0), 64)):
+        monkeypatch.setattr("torch.cuda.get_device_name", lambda device, name=name: name)
+        one = clock(monkeypatch, _16=times[0], _32=times[1], _64=times[2])
+        found = tuner.best("kernel", (8, 640), CANDIDATES, one.run, GPU)
+        assert found.sizes["BLOCK"] == wanted
+        (place,) = tmp_path.glob(f"tuning-{name}-*.json")
+        assert len(json.loads(place.read_text())) == 1
