@@ -450,7 +450,7 @@ def _log(total):
     return -tl.log(tl.where(total < 1, 1.0, total))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("M",))
 def _joint(
     e, p, slots, starts, ends, words, book, scale, bias, high, best, total,
     M, e_stream, e_frame, V, D, per_lane, parts,

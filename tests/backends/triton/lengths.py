@@ -23,6 +23,7 @@ from asrc.backends.triton.kernels.attention import attention, intervals
 from asrc.backends.triton.kernels.conv1d import conv1d
 from asrc.backends.triton.kernels.conv2d import conv2d
 from asrc.backends.triton.kernels.depthwise import depthwise
+from asrc.backends.triton.kernels.greedy import Found, Joint, Plan, Streams, _look
 from asrc.backends.triton.kernels.linear import linear
 from asrc.backends.triton.kernels.logmel import Tables, logmel
 from asrc.backends.triton.kernels.lstm import lstm
@@ -74,6 +75,16 @@ def offline(batch: int, frames: int) -> None:
     depthwise(x, room(512, 31), None, (15, 15, 1, 1), lengths=lengths, there=there)
     running_sum(x, there, 1)
     loss(batch, frames)
+    labels(batch, frames - 304)
+
+
+def labels(batch: int, frames: int) -> None:
+    """Of a block of a stream: 96 frames, or a last one of 29, have room for 48 labels, or 15."""
+    given = (room(batch, dtype=torch.int64), room(batch, dtype=torch.int64))
+    for plan in (Plan(), Plan(alone=True)):
+        streams, found = Streams.room(batch, room(512)), Found.room(batch, -(-frames // 2), "meta")
+        ends = room(batch, dtype=torch.int32)
+        _look(room(batch, frames, 512), ends, Joint(room(257, 512)), streams, found, plan, given)
 
 
 def loss(batch: int, frames: int) -> None:
