@@ -47,9 +47,9 @@ HELP = """Compile streaming speech recognisers written in `.asr`.
 EXIT_CODES = """\b
 Exit codes:
     0  all is well
-    1  the model has errors
+    1  a mistake that has a code, or a difference found
     2  wrong usage
-    3  a file cannot be read or written
+    3  a file of the command cannot be read or written
    70  internal error; a report was written
   130  interrupted
   141  the reader of the output went away

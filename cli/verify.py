@@ -115,7 +115,8 @@ def _need_torch() -> None:
 
     if find_spec("torch") is None:
         message = "this needs PyTorch, which is not installed"
-        raise AsrcError(diagnostic("E1102", message, help="pip install 'asrc[train]'"))
+        help = "pip install -e '.[train]' -c constraints.txt"
+        raise AsrcError(diagnostic("E1102", message, help=help))
 
 
 def _trial(facts: Facts, weights: Path | None, seed: int) -> Trial:

@@ -28,5 +28,6 @@ def read_model(path: Path) -> Recognises:
         message = (
             f"`{path}` is for an accelerator, and the Python package `{error.name}` is missing"
         )
-        raise AsrcError(diagnostic("E1203", message, help="pip install 'asrc[nna]'")) from None
+        help = "pip install -e '.[nna]' -c constraints.txt"
+        raise AsrcError(diagnostic("E1203", message, help=help)) from None
     return read_compiled(path, parts)

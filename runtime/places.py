@@ -46,7 +46,8 @@ def at(place: str, program: Program, file: bytes | None = None) -> Runs:
 
 def no_triton(error: ModuleNotFoundError) -> AsrcError:
     message = f"the Python package `{error.name}` is missing"
-    return AsrcError(diagnostic("E1206", message, help="pip install 'asrc[triton]'"))
+    help = "pip install -e '.[triton]' -c constraints.txt"
+    return AsrcError(diagnostic("E1206", message, help=help))
 
 
 def kernel_device() -> torch.device:

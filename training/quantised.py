@@ -11,6 +11,7 @@ import torch
 from ..backends.nna.calibrate import calibrated, missing
 from ..backends.nna.program import Array
 from ..backends.torch.lowered import Lowered
+from ..backends.torch.narrow import widened
 from ..backends.torch.weights import load_weights, read_tensors
 from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ..compiler.facts import Facts
@@ -34,7 +35,7 @@ def first_weights(path: Path, lowered: Lowered, passes: Passes) -> dict[str, Arr
 
     Raises AsrcError E0008 and E1006 for the file.
     """
-    given = {name: x.float().numpy() for name, x in read_tensors(path)[0].items()}
+    given = {name: x.float().numpy() for name, x in widened(read_tensors(path)[0]).items()}
     wanted = lowered.tensors().keys() - missing(lowered.facts, given)
     if given.keys() == wanted:
         return given

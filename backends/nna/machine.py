@@ -336,7 +336,7 @@ def _refused(on: Machine, reason: str) -> AsrcError:
     return AsrcError(diagnostic("E0704", message, help=_help(reason)))
 
 
-_INSTALL = "pip install 'asrc[nna]' installs Vela"
+_INSTALL = "`pip install -e '.[nna]' -c constraints.txt` installs Vela"
 _NAMED = ("--accelerator-config", "--system-config", "--memory-mode")
 
 

@@ -18,7 +18,7 @@ from asrc.runtime.calibration import graph_inputs
 from asrc.runtime.compiled import compiled, needs_audio, read_compiled
 from asrc.runtime.listener import Listener
 from asrc.runtime.models import Recognises
-from asrc.runtime.recogniser import Recogniser, read_recogniser
+from asrc.runtime.recogniser import Recogniser, read_recogniser, write_recogniser
 from asrc.tests.training.test_trainer import equal, run, weights
 from asrc.tests.training.tiny import corpus, job
 from asrc.training.cache import AudioCache
@@ -50,6 +50,21 @@ def said(model: Recognises, samples: np.ndarray) -> list[str]:
     listener = Listener(model)
     listener.push(samples)
     return listener.finish().text.split()
+
+
+def test_from_weights_that_were_stored_in_int8(trained: Path, tmp_path: Path) -> None:
+    """As `asrc convert --weights int8` writes them, and `models/pretrained` has them."""
+    narrow = tmp_path / "narrow"
+    write_recogniser(narrow, read_recogniser(trained / "float/best"), torch.int8)
+    before = read(trained / "float")
+    for passes, name in ((PASSES, "integers"), ("", "float")):
+        task = job(trained / "data/all.jsonl", tmp_path / name, 2, passes, augmentation=PLAIN)
+        run(replace(task, start=narrow / "weights.safetensors"))
+        after = read(tmp_path / name)
+        same = [n for n, x in before.items() if x.ndim > 1 and n in after]
+        assert len(same) > 3
+        apart = {n: float((after[n] - before[n]).norm() / before[n].norm()) for n in same}
+        assert max(apart.values()) < 0.5, apart  # weights drawn anew are farther than 1
 
 
 def test_what_was_trained_is_what_ships(trained: Path, tmp_path: Path) -> None:
