@@ -25,10 +25,9 @@ from .recogniser import Recogniser
 from .transducer import LoweredTransducer
 
 if TYPE_CHECKING:
-    from ..backends.nna.executor import Executor
-    from ..backends.nna.litert import LiteRt
     from ..backends.nna.program import Program
     from .compiled import Compiled
+    from .places import Runs
 
 LEAST = 3
 """Turns that each model has, however long they take."""
@@ -200,19 +199,22 @@ def _streams(count: int) -> str:
 
 
 def _of_integers(name: str, model: Compiled) -> dict[str, list[Job]]:
-    """The executor's stream with its features; then programs alone, on LiteRT too."""
+    """A stream with its features where the artefact runs; then programs alone, there, in NumPy and
+    on LiteRT."""
     from ..backends.nna.executor import Executor
     from ..backends.nna.litert import LiteRt
+    from .places import PLACES, at
 
-    running = model.run()
+    running, place = model.run(), model.manifest.get("on", PLACES[0])
     encoder = model.programs["encoder"]
     (output,) = encoder.made
     audio = float(Fraction(model.manifest["periods"][output]) * encoder.count[output])
     sound = torch.randn(1, round(audio * model.rate), model.channels)
     given = {running.audio: 0.1 * sound}
     stream = Job(f"step, {_streams(1)}", lambda: running.steps.push(given), audio)
-    ways: dict[str, Callable[[Program], Executor | LiteRt]] = {
-        name: Executor,
+    ways: dict[str, Callable[[Program], Runs]] = {
+        name: partial(at, place),
+        **({} if place == PLACES[0] else {f"{name}, in NumPy": Executor}),
         f"{name}, LiteRT's reference kernels": LiteRt,
         f"{name}, LiteRT's fast kernels": lambda program: LiteRt(program, fast=True),
     }
@@ -221,9 +223,7 @@ def _of_integers(name: str, model: Compiled) -> dict[str, list[Job]]:
     return found
 
 
-def _programs(
-    model: Compiled, make: Callable[[Program], Executor | LiteRt], audio: float
-) -> Iterator[Job]:
+def _programs(model: Compiled, make: Callable[[Program], Runs], audio: float) -> Iterator[Job]:
     from ..backends.nna.golden import random_inputs
 
     for part, lowered in model.programs.items():

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from asrc.cli.main import cli
-from asrc.compiler.artefact import write_artefact
+from asrc.compiler.artefact import read_artefact, write_artefact
 from asrc.runtime.bench import LEAST, Job, Timed, jobs, timed
 from asrc.runtime.fast import compiled_fast
 from asrc.runtime.recogniser import write_recogniser
@@ -74,6 +74,23 @@ def test_the_table(folder: Path) -> None:
     shown = CliRunner().invoke(cli, [*given, "--plain"]).stdout.splitlines()
     assert shown[0].split("\t")[0] == "what"
     assert len(shown) == 4
+
+
+def test_integers_are_timed_where_they_run(artefact: Path, tmp_path: Path) -> None:
+    """An artefact for kernels: on these first, beside the same programs in NumPy."""
+    pytest.importorskip("triton")
+    parts = read_artefact(artefact)
+    manifest = json.loads(parts["manifest.json"]) | {"on": "triton"}
+    path = tmp_path / "exact.asrc"
+    write_artefact(path, parts | {"manifest.json": json.dumps(manifest).encode()})
+    found = jobs(path, (1,), 0.5)
+    first, second, *_ = found
+    assert (first, second) == (str(path), f"{path}, in NumPy")
+    whats = [job.what for job in found[first]]
+    assert whats[1:] == [job.what for job in found[second]]
+    runs = {by: found[by][-1].call for by in (first, second)}
+    assert type(runs[first].func.__self__).__name__ == "ExactStream"  # type: ignore[attr-defined]
+    assert runs[first]().keys() == runs[second]().keys()  # type: ignore[attr-defined]
 
 
 def test_work_of_integers(artefact: Path) -> None:
