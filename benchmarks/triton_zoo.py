@@ -1,10 +1,10 @@
 """Every model of the zoo on Triton kernels against PyTorch, in float32, in the interpreter.
 
-    TRITON_INTERPRET=1 python benchmarks/triton_zoo.py [--only small/rnnt.asr ...]
+    TRITON_INTERPRET=1 python benchmarks/triton_zoo.py [--only small/rnnt.asr ...] [--weights 4]
 
-Two short utterances of noise, random weights: the largest difference, relative to the largest
-number of a value, offline and as a stream; how many values run in a kernel, and how many PyTorch
-computes. It takes some twenty minutes of one core: the interpreter is slow.
+Two short utterances of noise, random weights, in float or in so many bits: the largest difference,
+relative to the largest number of a value, offline and as a stream; how many values run in a kernel,
+and how many PyTorch computes. It takes some twenty minutes of one core: the interpreter is slow.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from asrc.backends.torch.lowered import Lowered
 from asrc.backends.triton.compare import differences
 from asrc.backends.triton.lowering import TritonModel, to_triton
 from asrc.compiler.diagnostics import AsrcError
+from asrc.runtime.fast import narrow
 from asrc.tests.backends.torch import zoo
 
 
-def row(name: str, pipeline: str) -> str:
+def row(name: str, pipeline: str, bits: int | None) -> str:
     lowered = Lowered(zoo.facts(name, pipeline)).eval()
     initialise(lowered, seed=1)
+    if bits is not None:
+        lowered = narrow(lowered, bits)
     kernels, left = counted(to_triton(lowered))
     found = {one.check: f"{one.worst:.1e}" for one in differences(lowered)}
     streams = [x for check, x in found.items() if check != "offline"]
@@ -43,6 +46,7 @@ def counted(model: TritonModel) -> tuple[int, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+")
+    parser.add_argument("--weights", type=int, choices=range(1, 9))
     given = parser.parse_args()
     torch.set_num_threads(1)
     print("| model | offline | stream: frames, labels | values in kernels | in PyTorch |")
@@ -51,7 +55,7 @@ def main() -> None:
         name, pipeline = case.values
         if not given.only or name in given.only:
             try:
-                print(row(name, pipeline), flush=True)
+                print(row(name, pipeline, given.weights), flush=True)
             except AsrcError as error:
                 print(f"| {name} {pipeline} | {error.diagnostics[0].message} | | | |")
 

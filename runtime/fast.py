@@ -48,15 +48,15 @@ def compiled_fast(recogniser: Recogniser, bits: int | None = None) -> dict[str, 
 
     Raises AsrcError E1206 where triton is not installed.
     """
-    narrow = recogniser if bits is None else narrowed(recogniser, bits)
-    facts = narrow.facts
+    made = recogniser if bits is None else narrowed(recogniser, bits)
+    facts = made.facts
     manifest = {
         "kind": ON_KERNELS,
         "bits": bits,
         "card": dict(recogniser.card),
-        "kernels": placed(narrow.lowered),
+        "kernels": placed(made.lowered),
     }
-    tensors = {n: x.detach().cpu().contiguous() for n, x in narrow.lowered.tensors().items()}
+    tensors = {n: x.detach().cpu().contiguous() for n, x in made.lowered.tensors().items()}
     return {
         "manifest.json": (json.dumps(manifest, indent=1) + "\n").encode(),
         "model.asrir": print_graph(facts.graph, facts.types).encode(),
@@ -66,17 +66,21 @@ def compiled_fast(recogniser: Recogniser, bits: int | None = None) -> dict[str, 
 
 
 def narrowed(recogniser: Recogniser, bits: int) -> Recogniser:
+    """With weights of few bits."""
+    return replace(recogniser, lowered=narrow(recogniser.lowered, bits))
+
+
+def narrow(model: Lowered, bits: int) -> Lowered:
     """Weights of few bits, the nearest ones; values stay in float. Kernels read indices at their
     width, so that no other code of them counts."""
     width = Fraction(bits) if bits < 8 else None
     passes = Quantize(weights=bits, coded=width, activations=False)
-    graph, _ = passes.run(recogniser.facts.graph, None)
+    graph, _ = passes.run(model.facts.graph, None)
     facts = Facts(graph)
-    weights = {n: x.detach().float().numpy() for n, x in recogniser.lowered.tensors().items()}
-    lowered = Lowered(facts)
-    found = calibrated(facts, weights, [])
-    load_weights(lowered, {n: torch.from_numpy(np.asarray(x)) for n, x in found.items()})
-    return replace(recogniser, lowered=lowered.eval())
+    weights = {n: x.detach().float().numpy() for n, x in model.tensors().items()}
+    found, made = calibrated(facts, weights, []), Lowered(facts)
+    load_weights(made, {n: torch.from_numpy(np.asarray(x)) for n, x in found.items()})
+    return made.eval()
 
 
 def placed(lowered: Lowered) -> dict[str, dict[str, str]]:

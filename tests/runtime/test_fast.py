@@ -24,7 +24,7 @@ from asrc.compiler.facts.numbers import bits_of
 from asrc.passes.quantize import Quantize
 from asrc.runtime.decode import GreedyDecoder
 from asrc.runtime.decode.on_kernels import KernelDecoder
-from asrc.runtime.fast import compiled_fast, narrowed, placed, read_fast, rounds
+from asrc.runtime.fast import compiled_fast, narrow, narrowed, placed, read_fast, rounds
 from asrc.runtime.listener import Listener
 from asrc.runtime.models import read_model
 from asrc.runtime.places import kernel_device
@@ -153,11 +153,10 @@ def test_weights_of_few_bits_in_every_model(name: str, pipeline: str | None) -> 
     """Learned constants, too, of which no ranges are taken where values stay in float."""
     lowered = Lowered(facts(name, pipeline)).eval()
     initialise(lowered, seed=1)
-    bare = Recogniser(lowered, made().vocabulary, {})
-    found = narrowed(bare, 4)
-    assert placed(found.lowered)
+    found = narrow(lowered, 4)
+    assert placed(found)
     wanted = {n.path for n in found.facts.graph if bits_of(n) == 4 and n.owner is None}
-    books = {n for n in found.lowered.tensors() if n.endswith(".codebook")}
+    books = {n for n in found.tensors() if n.endswith(".codebook")}
     assert books == {f"{path}.codebook" for path in wanted} != set()
 
 

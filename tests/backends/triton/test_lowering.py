@@ -22,6 +22,7 @@ from asrc.backends.triton.modules import Attention, Linear
 from asrc.backends.triton.tuning import Config, Tuner
 from asrc.compiler.facts import Facts
 from asrc.passes.quantize import Quantize
+from asrc.runtime.fast import narrow
 from asrc.tests.backends.torch import zoo
 from asrc.tests.backends.triton.guard import close, random
 
@@ -69,9 +70,12 @@ def left(model: TritonModel) -> dict[str, str]:
     return {one.value: one.why for one in placed if one.kernel is None}
 
 
-@pytest.mark.parametrize("name", TWINS)
-def test_numbers_are_those_of_pytorch(name: str) -> None:
-    model = twin(name)
+@pytest.mark.parametrize(
+    ("name", "bits"), [*((name, None) for name in TWINS), ("conformer_transducer", 4)]
+)
+def test_numbers_are_those_of_pytorch(name: str, bits: int | None) -> None:
+    """With weights in float; with those of few bits, read packed."""
+    model = twin(name) if bits is None else narrow(twin(name), bits)
     found = differences(model, (Length(Fraction(1, 5), 2), Length(Fraction(1, 10), 1)))
     assert {one.check for one in found} == {"offline", "frames stream", "labels stream"}
     assert [one.words for one in found if not one.ok] == []
