@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .filters import Filter
+from .fits import extent
 from .formats import Code, reaching
 from .kernels import Site, kernel
 from .program import Array, Op, Program, Tensor, quantised
@@ -174,14 +175,9 @@ class Builder:
     ) -> str:
         weight, bias = filter.tensors(name, self.code(source).scale, axis)
         kept, added = self._kept(weight), self._kept(bias)
-        size = self._extent(source, weight.shape[1:3], options)
+        size = extent(self.shape(source)[1:3], weight.shape[1:3], options)
         shape = (1, *size, weight.shape[axis])
         return self.op(kind, name, [source, kept, added], shape, code, **options)
-
-    def _extent(self, source: str, kernel: Sequence[int], options: dict[str, Any]) -> list[int]:
-        stride, dilation = (options.get(n, (1, 1)) for n in ("stride", "dilation"))
-        sizes = zip(self.shape(source)[1:3], kernel, stride, dilation, strict=True)
-        return [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in sizes]
 
     def _kept(self, tensor: Tensor) -> str:
         """A constant, once; a recurrence that turns several times in a step asks again."""

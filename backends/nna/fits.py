@@ -19,7 +19,7 @@ Shapes = Sequence[Shape]
 Options = Mapping[str, Any]
 
 
-def misfits(program: Program) -> Iterator[str]:
+def unfitting(program: Program) -> Iterator[str]:
     """What does not fit, by the names of tensors."""
     if not program.outputs:
         yield "it has no output"
@@ -103,11 +103,16 @@ def _filtered(
     """Without padding."""
     one, *frames, channels = source
     _must(channels == depth and bias == (rows,), "their channels are not the same")
+    made = extent(frames, size, options)
+    _must(min(made) > 0, "the window is larger than what it is of")
+    return (one, *made, rows)
+
+
+def extent(frames: Sequence[int], kernel: Sequence[int], options: Options) -> list[int]:
+    """What a filter makes along both of its axes."""
     stride, dilation = (options.get(name, (1, 1)) for name in ("stride", "dilation"))
-    pairs = zip(frames, size, stride, dilation, strict=True)
-    extent = [(n - by * (k - 1) - 1) // step + 1 for n, k, step, by in pairs]
-    _must(min(extent) > 0, "the window is larger than what it is of")
-    return (one, *extent, rows)
+    sizes = zip(frames, kernel, stride, dilation, strict=True)
+    return [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in sizes]
 
 
 def _matmul(shapes: Shapes, options: Options) -> Shape:

@@ -27,7 +27,7 @@ from ...compiler.schema import (
     record,
     table,
 )
-from .fits import misfits as unfitting
+from .fits import unfitting
 from .lower import Lowered
 from .lowering import Flag
 from .program import LIMITS, Array, Op, Program, Tensor

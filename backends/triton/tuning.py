@@ -77,8 +77,8 @@ class Tuner:
         place = self._place(device)
         chosen = self._of(place)
         key = f"{kernel} {' '.join(map(str, shape))} of {len(candidates)}"
-        if chosen.get(key, len(candidates)) >= len(candidates):
-            chosen.pop(key, None)  # of a damaged file
+        if chosen.get(key, 0) >= len(candidates):
+            del chosen[key]  # of a damaged file
         if key not in chosen and not torch.cuda.is_current_stream_capturing():
             times = _times(run, candidates, device)
             if min(times) < inf:

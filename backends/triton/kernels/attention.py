@@ -10,9 +10,9 @@ step, where they lie (`rings.py`), then those that are new.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import e, log2
+from typing import Any
 
 import torch
 import triton
@@ -91,7 +91,6 @@ def attention(
     _check(q, k, v, p, r)
     y = torch.empty(q.shape, dtype=q.dtype, device=q.device) if out is None else out
     if y.numel():
-        (q, k, v), (p, r) = map(side_by_side, (q, k, v)), _read(p, r)
         _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low)))
     return y
 
@@ -120,13 +119,8 @@ def attention_step(
     _check(q, k, v, ring.keys, ring.values, p, r)
     y = torch.empty(q.shape, dtype=q.dtype, device=q.device) if out is None else out
     if y.numel():
-        (q, k, v), (p, r) = map(side_by_side, (q, k, v)), _read(p, r)
         _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low), ring))
     return y
-
-
-def _read(*tensors: Tensor | None) -> Iterator[Tensor | None]:
-    return (None if x is None else side_by_side(x) for x in tensors)
 
 
 def _least(r: Tensor | None, low: int | None) -> int:
@@ -263,6 +257,10 @@ class _Call:
 
 
 def _launch(call: _Call) -> None:
+    read: dict[str, Any] = {
+        n: side_by_side(x) for n in "qkvpr" if (x := getattr(call, n)) is not None
+    }
+    call = replace(call, **read)
     (batch, queries, width), keys = call.q.shape, call.held + call.k.shape[1]
     size, few = width // call.heads, queries <= FEW
     arguments, flags = _arguments(call), _switches(call)

@@ -12,7 +12,7 @@ import pytest
 
 from asrc.backends.nna.build import Builder
 from asrc.backends.nna.filters import Filter
-from asrc.backends.nna.fits import misfits
+from asrc.backends.nna.fits import unfitting
 from asrc.backends.nna.formats import Code
 from asrc.backends.nna.program import Program
 
@@ -45,7 +45,7 @@ def program() -> Program:
 
 def test_one_that_fits() -> None:
     found = program()
-    assert [*misfits(found)] == []
+    assert [*unfitting(found)] == []
     assert len({op.kind for op in found.ops}) == 8
 
 
@@ -99,4 +99,4 @@ CHANGES: tuple[tuple[Callable[[Program], Program], str], ...] = (
 @pytest.mark.parametrize("at", range(len(CHANGES)))
 def test_what_does_not_fit(at: int) -> None:
     change, said = CHANGES[at]
-    assert re.search(said, "\n".join(misfits(change(program()))))
+    assert re.search(said, "\n".join(unfitting(change(program()))))
