@@ -242,8 +242,11 @@ def _check_trained(
     asked: tuple[int, Fraction | None],
 ) -> None:
     """Raises UsageError where all weights were trained in bits, and others are asked for."""
+    from ..passes.quantize import widths
+
     bits, coded = asked
-    if all(n == bits and coded in (None, limit) for n, limit in has):
+    index, stream = widths(bits, coded)
+    if all(n == index and stream in (None, limit) for n, limit in has):
         return
     trained = " and ".join(
         f"{n} bits" + (f" coded in {float(limit):g}" if limit else "") for n, limit in has

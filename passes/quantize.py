@@ -4,6 +4,8 @@
 `quantize(weights=5)`                        weights of 32 values, on the grid of int8
 `quantize(weights=5, coded=4)`               of as many, but 4 bits each in the weight stream
 `quantize(weights=5, coded=5)`               Lloyd-Max values, however the stream codes them
+`quantize(weights=1)`                        of less than a bit there: three values, most zero
+`quantize(weights=1, coded=1)`               of two values
 `quantize(encoder, weights=4)`               a part alone, or otherwise than the rest
 `quantize(weights=8, activations=false)`     weights alone
 `quantize(per=tensor)`                       one scale for a weight in place of one for each row
@@ -70,7 +72,8 @@ class Quantize:
         weighted = {path for path in mine if graph[path].op in {*WEIGHTED, "batchnorm"}}
         notes: dict[str, dict[str, Attr]] = {p: {"number": x} for p, x in noted.items()}
         for path in weighted:
-            how = {"weights": self.weights, "coded": self.coded, "per": self.per}
+            bits, coded = widths(self.weights, self.coded)
+            how = {"weights": bits, "coded": coded, "per": self.per}
             notes[path] = {**notes.get(path, {}), **how}
         for path in notes:
             notes[path]["scales"] = self.scales
@@ -87,6 +90,17 @@ class Quantize:
             every |= behind
         return {path: _number(graph, path, wide) for path in every}
 
+
+def widths(bits: int, coded: Fraction | None) -> tuple[int, Fraction | None]:
+    """Bits of an index, and of the coded stream, of weights that are to have so many.
+
+    Of two values that both are common no stream takes less than a bit and its headers; three of
+    which zero is the commonest take less, with no more noise."""
+    return (2, _LESS_THAN_ONE) if bits == 1 and coded is None else (bits, coded)
+
+
+_LESS_THAN_ONE = Fraction(99, 100)
+"""Bits of a code; headers have the rest."""
 
 _USUAL = {"coded": None, "per": "row", "scales": "frozen"}
 """What goes without a note."""

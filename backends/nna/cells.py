@@ -9,6 +9,9 @@ from .program import Array
 GRID = 127
 """The largest code; -128 is not used."""
 
+BEYOND = 2 * GRID + 1
+"""Half steps to where all values lie that are farther out than any end of a cell."""
+
 
 def on_grid(book: Array) -> Array:
     """The nearest values of int8, each once."""
@@ -20,15 +23,23 @@ def middles(book: Array) -> Array:
     return (book[1:] + book[:-1]) / 2
 
 
-def nearest(book: Array, values: Array) -> Array:
-    """The value of a sorted codebook on the grid that is nearest to each, the lesser of two.
+def with_ends(book: Array) -> Array:
+    """A sorted codebook and, below its values, where the cells of what is nearest to each end."""
+    return np.stack([book, np.append(middles(book), GRID)])
 
-    What lies between such values is a multiple of a half, so that a table of halves has them all.
+
+def nearest(book: Array, values: Array) -> Array:
+    """The value of a sorted codebook on the grid that is nearest to each, the lesser of two; of one
+    `[2, values]` with the ends of its cells, the one whose cell it is in.
+
+    Cells end at multiples of a half, as what lies between values of the grid does, so that a table
+    of halves has them all.
     """
+    book, ends = (book[0], book[1, :-1]) if book.ndim == 2 else (book, middles(book))
     least, most = -2 * GRID - 1, 2 * GRID + 1
     halves = np.multiply(values, 2)
     np.ceil(np.clip(halves, least, most, out=halves), out=halves)
-    table = book[np.searchsorted(middles(book), np.arange(least, most + 1) / 2)]
+    table = book[np.searchsorted(ends, np.arange(least, most + 1) / 2)]
     return table.take(np.subtract(halves, least, out=halves).astype(np.int16))
 
 
@@ -36,4 +47,15 @@ def edges(ordered: Array, bounds: Array) -> Array:
     """Where the cells between bounds begin among sorted values, and the end."""
     found = np.zeros(len(bounds) + 2, np.intp)
     found[1:-1], found[-1] = ordered.searchsorted(bounds, "right"), len(ordered)
+    return found
+
+
+def below_halves(values: Array, zeros: int) -> Array:
+    """Counts and sums [2, half steps] of the values, and so many zeros, up to each half step of the
+    grid, `h` halves at `h + BEYOND + 1`: cells end at these, so that none is estimated."""
+    places = np.clip(np.ceil(2 * values), -BEYOND, BEYOND).astype(np.intp) + BEYOND
+    found = np.zeros((2, 2 * BEYOND + 2))
+    for row, weights in zip(found, (None, values), strict=True):
+        np.cumsum(np.bincount(places, weights, len(row) - 1), out=row[1:])
+    found[0, BEYOND + 1 :] += zeros
     return found

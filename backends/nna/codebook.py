@@ -14,11 +14,12 @@ from math import ceil, gcd
 
 import numpy as np
 
-from ...compiler.facts.numbers import FEWEST_CODED
-from .cells import GRID, nearest, on_grid
-from .coding import SPARSE, code_counts, coded_bits, held_to, within
+from ...compiler.facts.numbers import FEWEST_CODED, SPARSE, ends_cells
+from .cells import GRID, nearest, on_grid, with_ends
+from .coding import code_counts, coded_bits, held_to, within
 from .histogram import histogram
 from .program import Array
+from .runs import BOTH, zoned
 from .unary import MOST, unary
 
 _ROUNDS = 1000
@@ -46,6 +47,9 @@ _SPARED = 0.007
 
 _SAMPLE = 1 << 19
 """Of so many weights and fewer, all decide the codebook; of more, a part of each row does."""
+
+_USUAL = 48
+"""The code of a weight of usual size beside one that is not zero, which is about twice as large."""
 
 _DRIFT = 0.01
 """Bits by which indices of all weights may be longer than those of such a part."""
@@ -78,8 +82,9 @@ def fitted(
     if coded is None and bits == 2:
         coded = bits - _SPARED
     scales, book = _chosen(rows, bits, coded, _filled(weight) if inputs else 0)
-    full = np.concatenate([book, np.full((1 << bits) - len(book), book[-1])])
-    return scales.astype(np.float32), full.astype(np.float32)
+    if ends_cells(bits, coded) and book.ndim == 1:
+        book = with_ends(book)
+    return scales.astype(np.float32), _full(book, 1 << bits).astype(np.float32)
 
 
 def snapped(weight: Array, scales: Array, book: Array | None) -> Array:
@@ -90,16 +95,22 @@ def snapped(weight: Array, scales: Array, book: Array | None) -> Array:
     return codes.astype(np.int8)
 
 
+def _full(book: Array, count: int) -> Array:
+    """With the last value again, as often as others lack; no weight is beyond its cell."""
+    lacking = [(0, 0)] * (book.ndim - 1) + [(0, count - book.shape[-1])]
+    return np.pad(book, lacking, "edge")
+
+
 def _chosen(rows: Array, bits: int, coded: float | None, zeros: int) -> tuple[Array, Array]:
     """Scales and a codebook; `zeros`: how many a stream has behind all rows."""
     if bits == 2 and coded is not None and SPARSE < coded < bits:
         return _in_unary(rows, coded, zeros)
+    if coded is not None and coded < bits:
+        return _limited(rows, 1 << bits, coded, zeros)
     fits = coded is None and 2 < bits <= _PALETTE
     scales, book = _with_codebook(rows, 1 << bits, None, zero=fits and zeros > 0)
     if fits and rows.size >= _LARGE and not zeros:
         return _shortened(rows, scales, book, bits - _SPARED)
-    if coded is not None and coded < bits:
-        return _limited(rows, 1 << bits, coded, (scales, book))
     return scales, book
 
 
@@ -115,16 +126,37 @@ def _in_unary(rows: Array, coded: float, zeros: int) -> tuple[Array, Array]:
     return scales, found((some / scales[:, None]).ravel(), book)
 
 
-def _limited(
-    rows: Array, count: int, coded: float, plain: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    """The best of what a limit on the way leads to, a limit in the end, and fewer values."""
-    (scales, book), some = plain, _sample(rows)
-    limit = coded if some is rows else coded - _DRIFT
-    held = scales, held_to((some / scales[:, None]).ravel(), book, limit)
-    fewer = _with_codebook(rows, 1 << max(1, int(coded)), None)
-    found = _with_codebook(rows, count, limit), held, fewer
+def _limited(rows: Array, count: int, coded: float, zeros: int) -> tuple[Array, Array]:
+    """The best of what a limit on the way leads to, a limit in the end, and fewer values; with few
+    bits, of zero and one or two values beside it."""
+    limit = coded if len(_sample(rows)[0]) == len(rows[0]) else coded - _DRIFT
+    found = [_with_codebook(rows, 1 << max(1, int(coded)), None)]
+    if coded >= 1:
+        found.append(_held(rows, count, limit))
+    if coded > SPARSE:
+        found.append(_with_codebook(rows, count, limit))
+    else:
+        signs = [BOTH] if count > 2 else [(-1,), (1,)]
+        mostly_zero = (_mostly_zero(rows, limit, each, zeros) for each in signs)
+        found += [(scales, book) for scales, book in mostly_zero if book[0].any()]
     return min(found, key=partial(_rank, rows, coded))
+
+
+def _held(rows: Array, count: int, limit: float) -> tuple[Array, Array]:
+    scales, book = _with_codebook(rows, count, None)
+    return scales, held_to((_sample(rows) / scales[:, None]).ravel(), book, limit)
+
+
+def _mostly_zero(
+    rows: Array, limit: float, signs: tuple[int, ...], zeros: int
+) -> tuple[Array, Array]:
+    """Zero and a value of each sign, and scales in turn."""
+    some, scales = _sample(rows), np.maximum(np.abs(rows).mean(1), 1e-8) / _USUAL
+    found = partial(zoned, limit=limit, signs=signs, zeros=round(zeros * some.size / rows.size))
+    for _ in range(_TURNS):
+        book = found((some / scales[:, None]).ravel())
+        scales = _scales(rows, nearest(book, rows / scales[:, None]), scales)
+    return scales, found((some / scales[:, None]).ravel())
 
 
 def _rank(rows: Array, limit: float, found: tuple[Array, Array]) -> tuple[float, float]:
@@ -160,23 +192,15 @@ def _with_codebook(
     rows: Array, count: int, coded: float | None, zero: bool = False, turns: int = _TURNS
 ) -> tuple[Array, Array]:
     """Codebook and scales in turn: each is the best for the other. A limit is for the last pair;
-    with `zero` one of the values is zero, which goes with no limit.
-
-    One that leaves little but zeros is for the last codebook alone, as scales would run away from
-    it; its values may be twice as large as any weight, so that all are nearer to zero.
-    """
+    with `zero` one of the values is zero, which goes with no limit."""
     some, scales = _sample(rows), _largest(rows) / GRID
-    sparse = coded is not None and coded <= SPARSE
-    before = None if sparse else coded
     start: Array | None = None
     for _ in range(turns):
         values = some / scales[:, None]
-        start, book = _values(values.ravel(), count, before, start, zero)
+        start, book = _values(values.ravel(), count, coded, start, zero)
         scales = _scales(some, nearest(book, values), scales)
     if some is not rows:
         scales = _scales(rows, nearest(book, rows / scales[:, None]), scales)
-    if sparse:
-        scales = 2 * scales
     if coded is not None:
         _, book = _values((some / scales[:, None]).ravel(), count, coded)
     return scales, book

@@ -12,8 +12,6 @@ still take the nearest value, in training and in the file; only the values are o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from math import inf
 
 import numpy as np
@@ -26,8 +24,6 @@ _LOW_BITS = range(6)
 _RUN_LOW_BITS = range(4)
 _OFTEN = 5  # 4 in one compiler of these accelerators, 5 in another
 """Zeros become runs where they are more than so often as frequent as any other value."""
-SPARSE = 1.75
-"""Of more bits than these, zero and two values are not the best."""
 _ROUNDS = 200
 _HALVINGS = 16
 _CEILING = 1e9
@@ -77,13 +73,9 @@ def held_to(values: Array, book: Array, limit: float) -> Array:
     """The best codebook on int8's grid whose indices take at most `limit` bits.
 
     `book`: sorted centroids without a limit, to begin with. Where no price is high enough, the
-    dearest found. With few bits, also zero with one value or two beside it is tried.
+    dearest found.
     """
-    ordered = _Ordered(values)
-    found = _by_price(ordered, book, limit)
-    if limit > SPARSE or ordered.bits(on_grid(book)) <= limit:
-        return found
-    return min(found, *_sparse(len(book)), key=partial(_rank, ordered, limit))
+    return _by_price(_Ordered(values), book, limit)
 
 
 def within(values: Array, book: Array, limit: float) -> Array:
@@ -133,15 +125,6 @@ def _by_price(ordered: _Ordered, book: Array, limit: float) -> Array:
     return best
 
 
-def _sparse(most: int) -> Iterator[Array]:
-    """Codebooks of zero and what is equally far from it, of at most so many values."""
-    for size in range(1, GRID + 1):
-        yield np.array([0.0, size])
-        yield np.array([-size, 0.0])
-        if most > 2:
-            yield np.array([-size, 0.0, size])
-
-
 class _Ordered:
     """Values in their order, with running sums."""
 
@@ -157,11 +140,6 @@ class _Ordered:
         """An index, each value coded as the nearest."""
         counts = _steps(self.cells(book))
         return coded_bits(counts, float(counts[book == 0].sum()))
-
-    def gain(self, book: Array) -> float:
-        """By how much a codebook's squared error is less than that of zeros alone."""
-        cells = self.cells(book)
-        return float((2 * book * _steps(self.sums[cells]) - book**2 * _steps(cells)).sum())
 
     def priced(self, book: Array, price: float) -> Array:
         """Centroids of cells in which squared error and `price` times the bits of a cell's index,
@@ -184,11 +162,6 @@ def _steps(values: Array) -> Array:
     """From each to the next."""
     found: Array = values[1:] - values[:-1]
     return found
-
-
-def _rank(ordered: _Ordered, limit: float, book: Array) -> tuple[float, float]:
-    """The least of codebooks is the best one that the limit allows, or else the shortest."""
-    return max(0.0, ordered.bits(book) - limit), -ordered.gain(book)
 
 
 def _apart(book: Array, sizes: Array) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from itertools import product
 
 import numpy as np
 
-from .cells import GRID
+from .cells import BEYOND, GRID, below_halves
 from .program import Array
 
 MOST = 4
@@ -31,9 +31,6 @@ _PRICE = 4.0
 """What a bit beyond the limit costs, in parts of the squared error: more than another bit gains
 where codebooks are good (6 dB, ln 4 parts of the error that is left), so that these keep within."""
 
-_BEYOND = 2 * GRID + 1
-"""Half steps to where all values lie that are farther out than any bound."""
-
 
 def unary(values: Array, book: Array, limit: float, zeros: int = 0) -> Array:
     """The best codebook (rising, 4 values at most) whose ranks take at most `limit` bits in unary.
@@ -42,7 +39,7 @@ def unary(values: Array, book: Array, limit: float, zeros: int = 0) -> Array:
     one that nothing is nearest to. `zeros`: so many indices are of zero beside those of the values;
     then zero is one of the codebook's, and has to be of `book`.
     """
-    search = _Search(_below(values, zeros), float(np.square(values).sum()), limit, zeros > 0)
+    search = _Search(below_halves(values, zeros), float(np.square(values).sum()), limit, zeros > 0)
     found = np.concatenate([book, np.full(MOST - len(book), book[-1])]).astype(np.intp)
     for step in _STEPS:
         found = search.settled(found, step)
@@ -87,19 +84,8 @@ class _Search:
 def _cells(below: Array, books: Array) -> tuple[Array, Array]:
     """Counts and sums [books, 4] of what is nearest to each value, of equal ones to the last."""
     ends = np.zeros((len(books), MOST + 1), np.intp)
-    ends[:, 1:-1] = books[:, 1:] + books[:, :-1] + _BEYOND + 1
+    ends[:, 1:-1] = books[:, 1:] + books[:, :-1] + BEYOND + 1
     ends[:, 1:-1][books[:, 1:] == books[:, :-1]] = 0
     ends[:, -1] = below.shape[1] - 1
     counts, sums = np.diff(below.take(np.maximum.accumulate(ends, 1), 1))
     return counts, sums
-
-
-def _below(values: Array, zeros: int) -> Array:
-    """Counts and sums [2, half steps] of the values, and so many zeros, up to each half step of the
-    grid: bounds between values on the grid lie at these, so that no cell is estimated."""
-    places = np.clip(np.ceil(2 * values), -_BEYOND, _BEYOND).astype(np.intp) + _BEYOND
-    found = np.zeros((2, 2 * _BEYOND + 2))
-    for row, weights in zip(found, (None, values), strict=True):
-        np.cumsum(np.bincount(places, weights, len(row) - 1), out=row[1:])
-    found[0, _BEYOND + 1 :] += zeros
-    return found

@@ -13,6 +13,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from ..torch.integers.rounding import codes_and_ends
+
 LANES = 16
 
 
@@ -82,14 +84,15 @@ def dense_of(weight: Weight) -> Tensor:
 
 
 def packed(weight: Tensor, scale: Tensor, book: Tensor | None) -> Packed:
-    """Weights `[rows, columns]` at the nearest values of a codebook, `scale` one or one a row.
+    """Weights `[rows, columns]` at the values of a codebook, `scale` one or one a row.
 
     Without a codebook: the grid of int8 from -127 to 127 (index 0 is -128, which none has).
     """
     if book is None:
         book = torch.arange(-128.0, 128.0, device=weight.device)
+    book, ends = codes_and_ends(book)
     values = weight.float() / scale[:, None]
-    indices = torch.bucketize(values, (book[1:] + book[:-1]) / 2)
+    indices = torch.bucketize(values, ends)
     if len(book) == 256:
         indices = values.round().clamp(-127, 127).long() + 128
     bits = (len(book) - 1).bit_length()

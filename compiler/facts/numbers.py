@@ -25,6 +25,9 @@ on it are those that its filter will have, and until then it is as it was."""
 FEWEST_CODED = Fraction(1, 2)
 """Bits of an index that a coded stream of weights may be held to, at least."""
 
+SPARSE = Fraction(7, 4)
+"""Held to no more, most weights are zero: a codebook then says which ones are."""
+
 FIXED = frozenset({"sigmoid", "tanh", "positions", "constant"})
 """Operators whose results have a range of their own, whatever they read."""
 
@@ -59,7 +62,8 @@ def quantisers(node: Node, out: Type) -> Shapes:
 
     range     the smallest and the largest number of the value, `[2]`
     scale     what one step of the codes of a weight is worth, for each row of it or for all
-    codebook  the codes that there are, rising; fewer than 8 bits have one
+    codebook  the codes that there are, rising; fewer than 8 bits have one. Where most are zero
+              (`ends_cells`), `[2, codes]`: below each, the largest that becomes it
     reach     of a layer norm: the largest scale and shift that can be stored, `[2]`
     """
     return {**_of_value(node), **_of_weights(node, out)}
@@ -69,6 +73,17 @@ def bits_of(node: Node) -> int | None:
     """Bits of a value's weights, if a pass gave them any."""
     bits = node.attrs.get("weights")
     return bits if isinstance(bits, int) and node.op in WEIGHTED else None
+
+
+def coded_of(node: Node) -> Fraction | None:
+    """Bits that a code of its weights may take in a coded stream, if a pass set a limit."""
+    coded = node.attrs.get("coded")
+    return coded if isinstance(coded, Fraction) else None
+
+
+def ends_cells(bits: int, coded: float | Fraction | None) -> bool:
+    """Whether a codebook says where its cells end: then weights need not take the nearest code."""
+    return coded is not None and coded < bits and coded <= SPARSE
 
 
 def learned_quantisers(node: Node) -> tuple[str, ...]:
@@ -89,6 +104,7 @@ def _of_weights(node: Node, out: Type) -> Shapes:
     bits = bits_of(node)
     if bits is None or node.owner is not None:
         return {}
-    book: Shapes = {"codebook": (1 << bits,)} if bits < 8 else {}
+    ends = (2,) if ends_cells(bits, coded_of(node)) else ()
+    book: Shapes = {"codebook": (*ends, 1 << bits)} if bits < 8 else {}
     rows = (1,) if node.attrs.get("per") == "tensor" else out.dims[:1]
     return {"scale": rows, **book}

@@ -102,14 +102,23 @@ def range_grad(range: Tensor, code: Code, low: Tensor, high: Tensor) -> Tensor:
 
 
 def weight_codes(weight: Tensor, scale: Tensor, book: Tensor | None) -> Tensor:
-    """Codes of weights (float32), for each the nearest there is; `scale` has one, or one a row.
+    """Codes of weights (float32), for each the nearest there is, or the one whose cell it is in
+    where the codebook has their ends, `[2, codes]`; `scale` has one, or one a row.
 
     The same numbers as `backends/nna/codebook.py: snapped`.
     """
     values = weight / _wide(scale, weight)
     if book is None:
         return values.round().clamp(-GRID, GRID)
-    return book[torch.bucketize(values, (book[1:] + book[:-1]) / 2)]
+    codes, ends = codes_and_ends(book)
+    return codes[torch.bucketize(values, ends)]
+
+
+def codes_and_ends(book: Tensor) -> tuple[Tensor, Tensor]:
+    """The codes of a codebook, and between each two of them the end of a cell."""
+    if book.ndim == 2:
+        return book[0], book[1, :-1].contiguous()
+    return book, (book[1:] + book[:-1]) / 2
 
 
 def snapped(weight: Tensor, scale: Tensor, book: Tensor | None) -> Tensor:
@@ -135,7 +144,7 @@ def scale_grad(grad: Tensor, weight: Tensor, scale: Tensor, book: Tensor | None)
     step beyond the last code counts as rounded to it, not as saturated: the largest weight of a
     row is at the last code, and would be one or the other by a rounding of float32."""
     values = weight.detach() / _wide(scale, weight)
-    low, high = (-GRID, GRID) if book is None else (book[0], book[-1])
+    low, high = (-GRID, GRID) if book is None else codes_and_ends(book)[0][[0, -1]]
     codes = weight_codes(weight.detach(), scale, book)
     each = grad * (codes - values * ((values > low - 0.5) & (values < high + 0.5)))
     return each.reshape(len(scale), -1).sum(1)
