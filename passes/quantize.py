@@ -96,11 +96,8 @@ def widths(bits: int, coded: Fraction | None) -> tuple[int, Fraction | None]:
 
     Of two values that both are common no stream takes less than a bit and its headers; three of
     which zero is the commonest take less, with no more noise."""
-    return (2, _LESS_THAN_ONE) if bits == 1 and coded is None else (bits, coded)
+    return (2, Fraction(1)) if bits == 1 and coded is None else (bits, coded)
 
-
-_LESS_THAN_ONE = Fraction(99, 100)
-"""Bits of a code; headers have the rest."""
 
 _USUAL = {"coded": None, "per": "row", "scales": "frozen"}
 """What goes without a note."""

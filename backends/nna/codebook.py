@@ -127,19 +127,39 @@ def _in_unary(rows: Array, coded: float, zeros: int) -> tuple[Array, Array]:
 
 
 def _limited(rows: Array, count: int, coded: float, zeros: int) -> tuple[Array, Array]:
-    """The best of what a limit on the way leads to, a limit in the end, and fewer values; with few
-    bits, of zero and one or two values beside it."""
-    limit = coded if len(_sample(rows)[0]) == len(rows[0]) else coded - _DRIFT
-    found = [_with_codebook(rows, 1 << max(1, int(coded)), None)]
-    if coded >= 1:
+    """The best of what a limit on the way leads to, a limit in the end, and fewer values."""
+    if coded <= SPARSE:
+        return _sparse(rows, count, coded, zeros)
+    limit = _of_part(rows, coded)
+    found = _with_codebook(rows, count, limit), _held(rows, count, limit), _fewer(rows, coded)
+    return min(found, key=partial(_rank, rows, coded, 0))
+
+
+def _sparse(rows: Array, count: int, coded: float, zeros: int) -> tuple[Array, Array]:
+    """The best of zero with one or two values beside it, a limit in the end, and fewer values.
+
+    Two values take a bit. Of few weights they may be better, such as of filters with so few taps
+    that all of a row would be zero; of many a limit of one bit has headers in it. Where zeros
+    behind rows are more than what is in these, the limit leaves them out.
+    """
+    zeros = zeros if zeros <= rows.size else 0
+    coded -= _SPARED * (coded == 1 and rows.size >= _LARGE)
+    limit = _of_part(rows, coded)
+    signs = [BOTH] if count > 2 else [(-1,), (1,)]
+    mostly_zero = (_mostly_zero(rows, limit, each, zeros) for each in signs)
+    found = [(scales, book) for scales, book in mostly_zero if book[0].any()]
+    if coded > 1:
         found.append(_held(rows, count, limit))
-    if coded > SPARSE:
-        found.append(_with_codebook(rows, count, limit))
-    else:
-        signs = [BOTH] if count > 2 else [(-1,), (1,)]
-        mostly_zero = (_mostly_zero(rows, limit, each, zeros) for each in signs)
-        found += [(scales, book) for scales, book in mostly_zero if book[0].any()]
-    return min(found, key=partial(_rank, rows, coded))
+    return min([*found, _fewer(rows, coded)], key=partial(_rank, rows, coded, zeros))
+
+
+def _of_part(rows: Array, limit: float) -> float:
+    """The limit for those weights that decide."""
+    return limit if _sample(rows).size == rows.size else limit - _DRIFT
+
+
+def _fewer(rows: Array, coded: float) -> tuple[Array, Array]:
+    return _with_codebook(rows, 1 << max(1, int(coded)), None)
 
 
 def _held(rows: Array, count: int, limit: float) -> tuple[Array, Array]:
@@ -159,13 +179,15 @@ def _mostly_zero(
     return scales, found((some / scales[:, None]).ravel())
 
 
-def _rank(rows: Array, limit: float, found: tuple[Array, Array]) -> tuple[float, float]:
+def _rank(rows: Array, limit: float, zeros: int, found: tuple[Array, Array]) -> tuple[float, float]:
     """How far a codebook is beyond a limit, then its squared error: for few weights, values that
     are chosen for their code may be the worse ones."""
     scales, book = found
     codes = nearest(book, rows / scales[:, None])
     error = float(np.square(rows - codes * scales[:, None]).sum())
-    return max(0.0, coded_bits(*code_counts(codes)) - limit), error
+    stream = np.append(codes, np.zeros(zeros))
+    bits = coded_bits(*code_counts(stream)) * stream.size / rows.size
+    return max(0.0, bits - limit), error
 
 
 def _largest(rows: Array) -> Array:

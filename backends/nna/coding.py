@@ -16,7 +16,7 @@ from math import inf
 
 import numpy as np
 
-from .cells import GRID, edges, middles, on_grid
+from .cells import edges, middles, on_grid
 from .histogram import CUBE, Histogram, histogram
 from .program import Array
 
