@@ -92,6 +92,7 @@ ARMS = (
     Arm("integers 4", "substitute(), quantize(weights=4)", ("4",)),
     Arm("integers 2", "substitute(), quantize(weights=2)", ("2",)),
     Arm("integers 1", "substitute(), quantize(weights=1)", ("1",)),
+    Arm("integers 1c1", "substitute(), quantize(weights=1, coded=1)", ("1c1",)),
     Arm("integers 1c0.99", "substitute(), quantize(weights=1, coded=0.99)", ("1c0.99",)),
     Arm("learned 2", "substitute(), quantize(weights=2, scales=learned)", ("2",)),
 )

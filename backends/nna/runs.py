@@ -57,17 +57,19 @@ def _narrowest(lower: Array, upper: Array, count: float, zeros: int, limit: floa
 
 
 def _gain(cells: Array) -> Array:
-    """By how much the means of cells (counts, sums) have a smaller squared error than zero."""
-    found: Array = cells[1] ** 2 / np.maximum(cells[0], 1)
+    """By how much the codes of cells (counts, sums) have a smaller squared error than zero."""
+    codes = _codes(cells)
+    found: Array = codes * (2 * cells[1] - cells[0] * codes)
     return found
 
 
+def _codes(cells: Array) -> Array:
+    """Their means on the grid."""
+    return np.clip(np.rint(cells[1] / np.maximum(cells[0], 1)), -GRID, GRID)
+
+
 def _book(lower: Array, upper: Array, end: float) -> Array:
-    pairs = [(_mean(lower), -end)] if lower[0] else []
+    pairs = [(float(_codes(lower)), -end)] if lower[0] else []
     pairs += [(0.0, end if upper[0] else GRID)]
-    pairs += [(_mean(upper), GRID)] if upper[0] else []
+    pairs += [(float(_codes(upper)), GRID)] if upper[0] else []
     return np.array(pairs).T
-
-
-def _mean(cell: Array) -> float:
-    return float(np.clip(np.rint(cell[1] / cell[0]), -GRID, GRID))

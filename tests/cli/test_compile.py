@@ -175,6 +175,19 @@ def test_an_artefact_has_the_bits_of_the_training(run: Run, asked: Sequence[str]
     assert (manifest["bits"], manifest["options"]["weights"]) == (5, 5)
 
 
+@pytest.mark.parametrize("asked", [[], ["--weights", "1"], ["--weights", "2", "--coded", "1"]])
+def test_weights_of_less_than_a_bit_that_were_trained(run: Run, asked: Sequence[str]) -> None:
+    write_recogniser(Path("run"), quantised("substitute(), quantize(weights=1)"))
+    done = run("compile", "run", *TO, *asked)
+    assert done.exit_code == 0, done.output
+    parts = unpack(Path("a.asrc").read_bytes(), "a")
+    wanted = compiled(read_recogniser(Path("run")), [])
+    assert {name for name in wanted if parts[name] != wanted[name]} <= {"manifest.json"}
+    shapes = {n: x.shape for n, x in load(parts["numbers.safetensors"]).items()}
+    assert {x for n, x in shapes.items() if n.endswith(".codebook")} == {(2, 4)}
+    assert run("compile", "run", *TO, "--weights", "1", "--coded", "1").exit_code == 2
+
+
 def test_bits_of_what_no_training_quantised(run: Run, manifest: Path) -> None:
     """Asked for are bits of the rest alone."""
     write_recogniser(Path("run"), quantised("quantize(joint, weights=3)"))

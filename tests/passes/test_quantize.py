@@ -129,6 +129,21 @@ def test_a_limit_for_the_coded_stream() -> None:
     assert "coded" not in print_graph(after(Substitute(), Quantize(weights=5)))
 
 
+def test_of_less_than_a_bit() -> None:
+    """Three values in place of two, unless the stream is to have a bit; codes and cells' ends."""
+    one, two = (after(Substitute(), Quantize(weights=1, coded=c)) for c in (None, Fraction(1)))
+    assert "weights=2 coded=1 " in print_graph(one)
+    assert one.nodes == after(Substitute(), Quantize(weights=2, coded=Fraction(1))).nodes
+    books = [
+        buffers(dense, Facts(graph).types[dense.path])["codebook"]
+        for graph in (one, two)
+        for dense in graph
+        if dense.path == "joint.out.dense"
+    ]
+    assert books == [(2, 4), (2,)]
+    assert parse_graph(print_graph(one), "a").nodes == one.nodes
+
+
 def test_what_is_refused() -> None:
     for wrong in (
         {"weights": 9},

@@ -206,11 +206,11 @@ def test_both_ends_of_a_symmetric_range_follow_the_further_one() -> None:
     assert ends.grad.tolist() == [11 - 100, 0]
 
 
-@pytest.mark.parametrize("bits", [1, 4, 8])
-def test_scales_learn_by_what_they_move(bits: int) -> None:
+@pytest.mark.parametrize(("bits", "coded"), [(1, None), (2, 1), (4, None), (8, None)])
+def test_scales_learn_by_what_they_move(bits: int, coded: float | None) -> None:
     """With weights beyond all codes the slope is exact."""
     weight = np.random.default_rng(1).standard_normal((6, 50)).astype(np.float32)
-    scales, book = fitted(weight, bits)
+    scales, book = fitted(weight, bits, coded=coded)
     beyond = torch.from_numpy(9 * np.sign(weight) + weight)
     slope = torch.rand((6, 50), generator=torch.Generator().manual_seed(1)) * beyond.sign()
     table = None if book is None else torch.from_numpy(book)
@@ -225,10 +225,10 @@ def test_scales_learn_by_what_they_move(bits: int) -> None:
     assert scale.grad.abs().max() < 1e-2  # nothing to round: nothing to gain
 
 
-@pytest.mark.parametrize("bits", [1, 3, 8])
-def test_weights_are_those_of_the_program(bits: int) -> None:
+@pytest.mark.parametrize(("bits", "coded"), [(1, None), (2, 1), (3, None), (8, None)])
+def test_weights_are_those_of_the_program(bits: int, coded: float | None) -> None:
     weight = np.random.default_rng(bits).laplace(size=(7, 40)).astype(np.float32)
-    scales, book = fitted(weight, bits)
+    scales, book = fitted(weight, bits, coded=coded)
     given = (None if x is None else torch.from_numpy(x) for x in (weight, scales, book))
     found = weight_codes(*given)  # type: ignore[arg-type]
     assert np.array_equal(found.numpy(), snapped(weight, scales, book))

@@ -18,19 +18,21 @@ from asrc.backends.triton.tuning import Config, Tuner
 from asrc.tests.backends.triton.guard import Guards, close, random
 
 
-def narrow(weight: Tensor, bits: int) -> Packed:
-    scale, book = fitted(weight.numpy(), bits)
+def narrow(weight: Tensor, bits: int, coded: float | None = None) -> Packed:
+    scale, book = fitted(weight.numpy(), bits, coded=coded)
     table = None if book is None else torch.from_numpy(book)
     return packed(weight, torch.from_numpy(scale), table)
 
 
-@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize(("bits", "coded"), [(2, 1), *((n, None) for n in range(1, 9))])
 @pytest.mark.parametrize("shape", [(5, 3), (7, 16), (3, 100), (2, 513)])
-def test_packed_weights_are_those_of_the_accelerator(bits: int, shape: tuple[int, int]) -> None:
+def test_packed_weights_are_those_of_the_accelerator(
+    bits: int, coded: float | None, shape: tuple[int, int]
+) -> None:
     weight = random(*shape, seed=bits)
-    scale, book = fitted(weight.numpy(), bits)
+    scale, book = fitted(weight.numpy(), bits, coded=coded)
     codes = codes_of(weight.numpy(), scale, book).astype(np.float32)
-    found = narrow(weight, bits)
+    found = narrow(weight, bits, coded)
     assert torch.equal(found.dense(), torch.from_numpy(codes * scale[:, None]))
     places = -(-shape[1] // LANES)
     assert found.words.numel() == shape[0] * LANES * -(-places * bits // 32)
