@@ -64,8 +64,9 @@ def command(
     become int8, accumulators int16; ranges come from real audio, --utterances of the manifest at
     equal distances; weights of fewer than 8 bits share a codebook in each tensor, with --coded one
     whose indices take so many bits in the accelerator's coded stream. Without it, streams of
-    tensors of 65,536 weights and more take no more than --weights of 2 to 5 bits if they can, for
-    some tenths of a decibel; --coded as large as --weights has the least noise. A model that was
+    tensors of 65,536 weights and more take no more than --weights of 1 to 5 bits if they can, for
+    some tenths of a decibel; --coded as large as --weights has the least noise. Weights of one bit
+    are of three values then, most of them zero; with --coded 1 they are of two. A model that was
     trained after `substitute` and `quantize` has all of this already and is compiled as it is;
     --weights with other bits is refused. What stays on the host is listed with the reason. `asrc
     transcribe` and `asrc eval` take the file.

@@ -53,7 +53,10 @@ def edges(ordered: Array, bounds: Array) -> Array:
 def below_halves(values: Array, zeros: int) -> Array:
     """Counts and sums [2, half steps] of the values, and so many zeros, up to each half step of the
     grid, `h` halves at `h + BEYOND + 1`: cells end at these, so that none is estimated."""
-    places = np.clip(np.ceil(2 * values), -BEYOND, BEYOND).astype(np.intp) + BEYOND
+    halves = np.multiply(values, 2)
+    np.clip(np.ceil(halves, out=halves), -BEYOND, BEYOND, out=halves)
+    places = halves.astype(np.intp)
+    places += BEYOND
     found = np.zeros((2, 2 * BEYOND + 2))
     for row, weights in zip(found, (None, values), strict=True):
         np.cumsum(np.bincount(places, weights, len(row) - 1), out=row[1:])

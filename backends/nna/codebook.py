@@ -63,11 +63,14 @@ def fitted(
     There is a scale for each row, or with `per` of "tensor" one. `coded`: the bits that an index
     may take in the accelerator's stream, headers left out; a codebook of as many whole bits, where
     that is better, or where nothing takes so few; with `coded` of `bits` Lloyd-Max centroids, as
-    they are. Without it a stream is to take no more than 2 to 5 bits, headers included. Four
-    centroids are nearly always as common, so two bits are held to a little less. More go somewhat
-    more evenly apart where there are many weights and it is needed (`within`), and where a stream
-    has zeros behind each row (`_LANES`), one of 4 to 32 is zero, as zeros would be one value more;
-    `inputs`: whether the columns of a matrix are inputs, and not taps.
+    they are. Where most weights are zero then (`ends_cells`), the codes have the ends of their
+    cells below them, `[2, codes]`.
+
+    Without a limit a stream is to take no more than 2 to 5 bits, headers included. Four centroids
+    are nearly always as common, so two bits are held to a little less. More go somewhat more evenly
+    apart where there are many weights and it is needed (`within`), and where a stream has zeros
+    behind each row (`_LANES`), one of 4 to 32 is zero, as zeros would be one value more; `inputs`:
+    whether the columns of a matrix are inputs, and not taps.
 
     8 bits are the plain grid from -127 to 127, without a codebook. Raises ValueError for other than
     1 to 8 bits, and for a limit that they do not have.
@@ -88,7 +91,8 @@ def fitted(
 
 
 def snapped(weight: Array, scales: Array, book: Array | None) -> Array:
-    """int8 codes, for each weight the nearest one there is; in float32, as training has it."""
+    """int8 codes, for each weight the nearest one there is, or the one whose cell it is in; in
+    float32, as training has it."""
     wide = scales.reshape(-1, *(1,) * (weight.ndim - 1)).astype(np.float32)
     values = weight.astype(np.float32) / wide
     codes = np.clip(np.rint(values), -GRID, GRID) if book is None else nearest(book, values)
@@ -138,9 +142,9 @@ def _limited(rows: Array, count: int, coded: float, zeros: int) -> tuple[Array, 
 def _sparse(rows: Array, count: int, coded: float, zeros: int) -> tuple[Array, Array]:
     """The best of zero with one or two values beside it, a limit in the end, and fewer values.
 
-    Two values take a bit. Of few weights they may be better, such as of filters with so few taps
-    that all of a row would be zero; of many a limit of one bit has headers in it. Where zeros
-    behind rows are more than what is in these, the limit leaves them out.
+    Two values take a bit, more beside zeros behind rows. Of few weights they may be better, such as
+    of filters with so few taps that all of a row would be zero; of many a limit of one bit has
+    headers in it. Where zeros behind rows are more than what is in these, they do not count.
     """
     zeros = zeros if zeros <= rows.size else 0
     coded -= _SPARED * (coded == 1 and rows.size >= _LARGE)
@@ -150,7 +154,11 @@ def _sparse(rows: Array, count: int, coded: float, zeros: int) -> tuple[Array, A
     found = [(scales, book) for scales, book in mostly_zero if book[0].any()]
     if coded > 1:
         found.append(_held(rows, count, limit))
-    return min([*found, _fewer(rows, coded)], key=partial(_rank, rows, coded, zeros))
+    if not found or (rows.size < _LARGE and not zeros):
+        found.append(_fewer(rows, coded))
+    if len(found) == 1:
+        return found[0]
+    return min(found, key=partial(_rank, rows, coded, zeros))
 
 
 def _of_part(rows: Array, limit: float) -> float:
@@ -173,8 +181,11 @@ def _mostly_zero(
     """Zero and a value of each sign, and scales in turn."""
     some, scales = _sample(rows), np.maximum(np.abs(rows).mean(1), 1e-8) / _USUAL
     found = partial(zoned, limit=limit, signs=signs, zeros=round(zeros * some.size / rows.size))
-    for _ in range(_TURNS):
-        book = found((some / scales[:, None]).ravel())
+    for _ in range(_TURNS // 2):
+        values = some / scales[:, None]
+        book = found(values.ravel())
+        scales = _scales(some, nearest(book, values), scales)
+    if some is not rows:
         scales = _scales(rows, nearest(book, rows / scales[:, None]), scales)
     return scales, found((some / scales[:, None]).ravel())
 

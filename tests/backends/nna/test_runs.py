@@ -84,7 +84,7 @@ def test_a_bit_has_the_headers_in_it(kind: str, inputs: int) -> None:
     assert 0.9 < 8 * len(codec.encode(filled.ravel().tolist())) / codes.size < 1
     assert len(np.unique(codes)) == 3
     two = fitted(weight, 1, coded=1)
-    assert sqnr(weight, codes, scales) > sqnr(weight, snapped(weight, *two), two[0]) - 0.25
+    assert sqnr(weight, codes, scales) > sqnr(weight, snapped(weight, *two), two[0]) - 0.4
 
 
 def test_few_taps_have_two_values() -> None:
