@@ -122,6 +122,32 @@ def test_scales_learn_and_ship(trained: Path, tmp_path: Path) -> None:
     assert said(programs, samples) == said(recogniser, samples)
 
 
+def test_weights_of_less_than_a_bit_ship_as_they_were_trained(
+    trained: Path, tmp_path: Path
+) -> None:
+    """Codebooks with the ends of their cells, and scales that learn by them."""
+    passes = "fold_norm(batchnorm), substitute(), quantize(), quantize(encoder, weights=1"
+    for name, updates in (("first", 1), ("last", 6)):
+        tuned(trained, tmp_path / name, updates, f"{passes}, scales=learned)")
+    first, last = read(tmp_path / "first"), read(tmp_path / "last")
+    books = [name for name in first if name.endswith(".codebook")]
+    assert {tuple(last[name].shape) for name in books} == {(2, 4)}
+    assert all(torch.equal(first[name], last[name]) for name in books)
+    scales = [name.replace("codebook", "scale") for name in books]
+    assert not any(torch.equal(first[name], last[name]) for name in scales)
+    recogniser = read_recogniser(tmp_path / "last/best")
+    write_artefact(tmp_path / "a.asrc", compiled(recogniser, []))
+    programs = read_compiled(tmp_path / "a.asrc")
+    cache = AudioCache(recogniser.rate)
+    for utterance in read_manifest(trained / "data/all.jsonl")[:4]:
+        assert said(programs, cache.read(utterance)) == said(recogniser, cache.read(utterance))
+    codes = programs.programs["encoder"].program.tensors["encoder.Lstm.dense.weight"].data
+    assert codes is not None
+    values, counts = np.unique(codes, return_counts=True)
+    assert len(values) == 3
+    assert values[counts.argmax()] == 0
+
+
 def test_ranges_of_random_weights_mean_nothing(tmp_path: Path) -> None:
     task = job(corpus(tmp_path / "data"), tmp_path / "out", 1, PASSES)
     with pytest.raises(AsrcError, match="trained from a float one"):
