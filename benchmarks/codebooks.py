@@ -21,7 +21,10 @@ from asrc.backends.nna.coding import code_counts, coded_bits
 from asrc.backends.nna.program import Array
 from asrc.runtime.recogniser import read_recogniser
 
-WIDTHS = "5 5c 6c4.9 5c4 4 4c 5c3.9 5c3 3 3c 5c2.9 2 2c 2c1.99 2c1.5 2c1.2 1 2c1 2c0.99 1c0.99".split()
+WIDTHS = (
+    *("5", "5c", "6c4.9", "5c4", "4", "4c", "5c3.9", "5c3", "3", "3c", "5c2.9", "2", "2c"),
+    *("2c1.99", "2c1.9", "2c1.5", "2c1.2", "1", "2c1", "2c0.99", "1c0.99"),
+)
 
 
 def main() -> None:
