@@ -246,11 +246,12 @@ def _check_trained(
     from ..passes.quantize import widths
 
     bits, coded = asked
-    index, stream = widths(bits, coded)
-    if all(n == index and stream in (None, limit) for n, limit in has):
-        return
+    for index, stream in (asked, widths(bits, coded)):
+        if all(n == index and stream in (None, limit) for n, limit in has):
+            return
     trained = " and ".join(
-        f"{n} bits" + (f" coded in {float(limit):g}" if limit else "") for n, limit in has
+        f"{n} bit{'s' * (n > 1)}" + (f" coded in {float(limit):g}" if limit else "")
+        for n, limit in has
     )
     calls = f"quantize(weights={bits}{f', coded={float(coded):g}' if coded else ''})"
     raise click.UsageError(

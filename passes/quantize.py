@@ -73,7 +73,8 @@ class Quantize:
         notes: dict[str, dict[str, Attr]] = {p: {"number": x} for p, x in noted.items()}
         for path in weighted:
             bits, coded = widths(self.weights, self.coded)
-            how = {"weights": bits, "coded": coded, "per": self.per}
+            limit = None if coded is None else Fraction(coded)
+            how = {"weights": bits, "coded": limit, "per": self.per}
             notes[path] = {**notes.get(path, {}), **how}
         for path in notes:
             notes[path]["scales"] = self.scales
@@ -95,8 +96,16 @@ def widths(bits: int, coded: Fraction | None) -> tuple[int, Fraction | None]:
     """Bits of an index, and of the coded stream, of weights that are to have so many.
 
     Of two values that both are common no stream takes less than a bit and its headers; three of
-    which zero is the commonest take less, with no more noise."""
+    which zero is the commonest take less, with about as much noise."""
     return (2, Fraction(1)) if bits == 1 and coded is None else (bits, coded)
+
+
+def as_noted(node: Node, before: Node) -> Node:
+    """With the notes that were there; a codebook that is there already is not held to a limit."""
+    attrs = {**node.attrs, **before.attrs}
+    if "weights" in before.attrs and "coded" not in before.attrs:
+        attrs.pop("coded", None)
+    return replace(node, attrs=attrs)
 
 
 _USUAL = {"coded": None, "per": "row", "scales": "frozen"}

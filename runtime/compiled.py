@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -48,7 +48,7 @@ from ..compiler.artefact import read_artefact
 from ..compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ..compiler.facts import Facts
 from ..compiler.facts.numbers import WEIGHTED, is_range
-from ..compiler.graph import Attr, Graph, Node
+from ..compiler.graph import Attr, Graph
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
 from ..compiler.manager import run_pipeline
@@ -57,7 +57,7 @@ from ..compiler.spec import Call
 from ..compiler.types import Stream, base_clock
 from ..passes.dce import Dce
 from ..passes.fold_norm import FoldNorm
-from ..passes.quantize import Quantize
+from ..passes.quantize import Quantize, as_noted
 from ..passes.substitute import Substitute
 from .contents import (
     KIND,
@@ -216,16 +216,8 @@ def _narrow(
     assert folded is not None
     graph, folded = _passed(graph, folded, passes) if passes else (graph, folded)
     whole, _ = Quantize(weights=bits, coded=coded).run(graph, None)
-    noted = whole.rewrite(_as_noted(node, graph[node.path]) for node in whole)
+    noted = whole.rewrite(as_noted(node, graph[node.path]) for node in whole)
     return Facts(noted), folded
-
-
-def _as_noted(node: Node, before: Node) -> Node:
-    """With the notes that were there; a codebook that is there already is not held to a limit."""
-    attrs = {**node.attrs, **before.attrs}
-    if "weights" in before.attrs and "coded" not in before.attrs:
-        attrs.pop("coded", None)
-    return replace(node, attrs=attrs)
 
 
 def trained_bits(recogniser: Recogniser) -> list[tuple[int, Fraction | None]]:

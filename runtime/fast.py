@@ -32,7 +32,7 @@ from ..compiler.graph import Graph
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
 from ..compiler.schema import ANY, BITS, TEXT, Kind, maybe, table
-from ..passes.quantize import Quantize
+from ..passes.quantize import Quantize, as_noted
 from .contents import damaged, manifest_of, part_of, reading
 from .places import kernel_device, no_triton
 from .recogniser import Recogniser
@@ -71,12 +71,14 @@ def narrowed(recogniser: Recogniser, bits: int) -> Recogniser:
 
 
 def narrow(model: Lowered, bits: int) -> Lowered:
-    """Weights of few bits, the nearest ones; values stay in float. Kernels read indices at their
-    width, so that no other code of them counts."""
+    """Weights of few bits, the nearest ones, but for those that a training has given bits to;
+    values stay in float. Kernels read indices at their width, so that no other code of them counts.
+    """
     width = Fraction(bits) if bits < 8 else None
     passes = Quantize(weights=bits, coded=width, activations=False)
-    graph, _ = passes.run(model.facts.graph, None)
-    facts = Facts(graph)
+    before = model.facts.graph
+    graph, _ = passes.run(before, None)
+    facts = Facts(graph.rewrite(as_noted(node, before[node.path]) for node in graph))
     weights = {n: x.detach().float().numpy() for n, x in model.tensors().items()}
     found, made = calibrated(facts, weights, []), Lowered(facts)
     load_weights(made, {n: torch.from_numpy(np.asarray(x)) for n, x in found.items()})

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...compiler.diagnostics import AsrcError, Diagnostic, diagnostic
 from ...compiler.facts import Facts
-from ...compiler.facts.numbers import bits_of, inner_ranges, quantisers
+from ...compiler.facts.numbers import bits_of, coded_of, inner_ranges, quantisers
 from ...compiler.graph import Node
 from ...compiler.reference import Value, evaluate
 from .codebook import fitted
@@ -83,7 +83,7 @@ def of_weights(node: Node, weights: Mapping[str, Array]) -> Iterator[tuple[str, 
         yield f"{node.path}.reach", MARGIN * np.array([np.abs(x).max() for x in both], np.float32)
     if (bits := bits_of(node)) is not None:
         per = str(node.attrs.get("per", "row"))
-        limit = cast("Fraction | None", node.attrs.get("coded"))
+        limit = coded_of(node)
         coded = None if limit is None else float(limit)
         weight, inputs = weights[f"{node.path}.weight"], node.op == "dense"
         scales, book = fitted(weight, bits, per, coded, inputs)

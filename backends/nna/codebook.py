@@ -64,7 +64,7 @@ def fitted(
     may take in the accelerator's stream, headers left out; a codebook of as many whole bits, where
     that is better, or where nothing takes so few; with `coded` of `bits` Lloyd-Max centroids, as
     they are. Where most weights are zero then (`ends_cells`), the codes have the ends of their
-    cells below them, `[2, codes]`.
+    cells below them, `[2, codes]`; a limit of one bit has the headers of many weights in it.
 
     Without a limit a stream is to take no more than 2 to 5 bits, headers included. Four centroids
     are nearly always as common, so two bits are held to a little less. More go somewhat more evenly
@@ -143,10 +143,10 @@ def _sparse(rows: Array, count: int, coded: float, zeros: int) -> tuple[Array, A
     """The best of zero with one or two values beside it, a limit in the end, and fewer values.
 
     Two values take a bit, more beside zeros behind rows. Of few weights they may be better, such as
-    of filters with so few taps that all of a row would be zero; of many a limit of one bit has
-    headers in it. Where zeros behind rows are more than what is in these, they do not count.
+    of filters with so few taps that all of a row would be zero. Up to a bit these zeros count,
+    unless they are more than what is in the rows.
     """
-    zeros = zeros if zeros <= rows.size else 0
+    zeros = zeros if coded <= 1 and zeros <= rows.size else 0
     coded -= _SPARED * (coded == 1 and rows.size >= _LARGE)
     limit = _of_part(rows, coded)
     signs = [BOTH] if count > 2 else [(-1,), (1,)]

@@ -7,7 +7,8 @@ lengths of runs between the other values, which may take less than a bit a weigh
 Values that are equally far apart, more of them and more unevenly used, then do better than as many
 Lloyd-Max centroids as the bits would have indices for. Found as entropy-constrained quantisers are
 (Chou, Lookabaugh and Gray 1989), for a price on every bit, and the price by bisection. Weights
-still take the nearest value, in training and in the file; only the values are others.
+still take the nearest value, in training and in the file; only the values are others (where most
+are to be zero, `runs` has cells as well).
 """
 
 from __future__ import annotations

@@ -26,20 +26,22 @@ _ZERO_ALONE = np.array([[0.0], [GRID]])
 def zoned(values: Array, limit: float, signs: tuple[int, ...] = BOTH, zeros: int = 0) -> Array:
     """Zero, and one value of each sign: [2, values], the codes and below each the end of its cell.
 
-    The best of all dead zones whose codes take at most `limit` bits a weight, each code the mean of
-    its cell on int8's grid. `zeros`: so many codes are of zero beside those of the values. A value
-    that nothing is left for is none, and there is zero alone where any other is too much.
+    The best of all dead zones with the commonest code in them whose codes take at most `limit` bits
+    a weight, each code the mean of its cell on int8's grid. `zeros`: so many codes are of zero
+    beside those of the values. A value that nothing is left for is none, and there is zero alone
+    where any other is too much.
     """
     below = below_halves(values, zeros)
     lower = below[:, BEYOND + 1 - _ENDS] * (-1 in signs)
     upper = (below[:, -1:] - below[:, BEYOND + 1 + _ENDS]) * (1 in signs)
-    some = lower[0] + upper[0] > 0
-    lower, upper = lower[:, some], upper[:, some]
+    some, most = lower[0] + upper[0], np.maximum(lower[0], upper[0])
+    useful = (some > 0) & (below[0, -1] - some >= most)
+    lower, upper, ends = lower[:, useful], upper[:, useful], _ENDS[useful] / 2
     first = _narrowest(lower[0], upper[0], below[0, -1], zeros, limit)
     if first == lower.shape[1]:
         return _ZERO_ALONE
     place = first + int((_gain(lower) + _gain(upper))[first:].argmax())
-    return _book(lower[:, place], upper[:, place], _ENDS[place] / 2)
+    return _book(lower[:, place], upper[:, place], ends[place])
 
 
 def _narrowest(lower: Array, upper: Array, count: float, zeros: int, limit: float) -> int:

@@ -78,7 +78,7 @@ def bits_of(node: Node) -> int | None:
 def coded_of(node: Node) -> Fraction | None:
     """Bits that a code of its weights may take in a coded stream, if a pass set a limit."""
     coded = node.attrs.get("coded")
-    return coded if isinstance(coded, Fraction) else None
+    return Fraction(coded) if isinstance(coded, int | Fraction) else None
 
 
 def ends_cells(bits: int, coded: float | Fraction | None) -> bool:

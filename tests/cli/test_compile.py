@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from click import UsageError
 from safetensors.numpy import load
 
 from asrc.backends.nna.calibrate import calibrated
 from asrc.backends.torch.lowered import Lowered
 from asrc.backends.torch.weights import load_weights
+from asrc.cli.compile import _check_trained
 from asrc.compiler.artefact import unpack
 from asrc.compiler.manager import run_pipeline
 from asrc.dsl.pipelines import parse_pass_text
@@ -186,6 +190,28 @@ def test_weights_of_less_than_a_bit_that_were_trained(run: Run, asked: Sequence[
     shapes = {n: x.shape for n, x in load(parts["numbers.safetensors"]).items()}
     assert {x for n, x in shapes.items() if n.endswith(".codebook")} == {(2, 4)}
     assert run("compile", "run", *TO, "--weights", "1", "--coded", "1").exit_code == 2
+
+
+@pytest.mark.parametrize("asked", [[], ["--weights", "1"]])
+@pytest.mark.parametrize("passes", ["quantize(weights=2, coded=1)", "quantize(weights=1, coded=1)"])
+def test_weights_of_a_bit_on_kernels(run: Run, passes: str, asked: Sequence[str]) -> None:
+    """As they were trained: three values in two bits, or two in one."""
+    write_recogniser(Path("run"), quantised(f"substitute(), {passes}"))
+    done = run("compile", "run", "--target", "triton", "--out", "a.asrc", *asked)
+    assert done.exit_code == 0, done.output
+    weights = load(unpack(Path("a.asrc").read_bytes(), "a")["weights.safetensors"])
+    before = read_recogniser(Path("run")).lowered.tensors()
+    books = [name for name in weights if name.endswith(".codebook")]
+    assert books
+    assert all(np.array_equal(weights[name], before[name].numpy()) for name in books)
+
+
+def test_bits_that_an_earlier_training_gave() -> None:
+    """One bit was two values whatever the stream."""
+    for has in ((1, None), (1, Fraction(1)), (2, Fraction(1))):
+        _check_trained(Path("run"), [has], (1, None))
+    with pytest.raises(UsageError, match="weights of 2 bits, which"):
+        _check_trained(Path("run"), [(2, None)], (1, None))
 
 
 def test_bits_of_what_no_training_quantised(run: Run, manifest: Path) -> None:

@@ -12,8 +12,10 @@ from asrc.compiler.facts.params import buffers
 from asrc.compiler.graph import Graph
 from asrc.compiler.irread import parse_graph
 from asrc.compiler.irtext import print_graph
+from asrc.compiler.manager import run_pipeline
 from asrc.compiler.placement import HOST, check_numbers
 from asrc.compiler.report import tensors
+from asrc.dsl.pipelines import parse_pass_text
 from asrc.passes.quantize import Quantize
 from asrc.passes.substitute import Substitute
 from asrc.tests.backends.nna.models import facts
@@ -142,6 +144,11 @@ def test_of_less_than_a_bit() -> None:
     ]
     assert books == [(2, 4), (2,)]
     assert parse_graph(print_graph(one), "a").nodes == one.nodes
+    calls = parse_pass_text("substitute(), quantize(weights=2, coded=1)", "a")
+    written = run_pipeline(facts("planes").graph, calls)
+    assert written.graph.nodes == one.nodes
+    (dense,) = (n for n in written.graph if n.path == "joint.out.dense")
+    assert isinstance(dense.attrs["coded"], Fraction)
 
 
 def test_what_is_refused() -> None:

@@ -24,7 +24,13 @@ def bits(codes: np.ndarray, zeros: int) -> float:
     return coded_bits(*code_counts(stream)) * stream.size / codes.size
 
 
-def best_of_all(values: np.ndarray, limit: float, signs: tuple[int, ...], zeros: int) -> float:
+def best_of_all(
+    values: np.ndarray,
+    limit: float,
+    signs: tuple[int, ...],
+    zeros: int,
+    commonest: bool = False,
+) -> float:
     """The least squared error within a limit, of all dead zones, each with its means."""
     least = np.inf
     for half in range(1, 2 * GRID + 1):
@@ -33,6 +39,8 @@ def best_of_all(values: np.ndarray, limit: float, signs: tuple[int, ...], zeros:
             beyond = sign * values > half / 2 if sign > 0 else values <= -half / 2
             if beyond.any():
                 codes[beyond] = np.rint(values[beyond].mean())
+        if commonest and (codes == 0).sum() < np.unique(codes, return_counts=True)[1].max():
+            continue
         if codes.any() and bits(codes, zeros) <= limit:
             least = min(least, float(np.square(values - codes).sum()))
     return least
@@ -49,6 +57,21 @@ def test_no_dead_zone_is_better(
     codes = nearest(book, values)
     assert bits(codes, zeros) <= limit
     assert np.square(values - codes).sum() == best_of_all(values, limit, signs, zeros)
+
+
+@pytest.mark.parametrize("limit", [1.0, 1.2, 1.3, 1.6])
+@pytest.mark.parametrize("seed", range(8))
+def test_none_with_zero_as_its_commonest_is_better(limit: float, seed: int) -> None:
+    """Of few values of two heaps: with little in the dead zone, fewer bits need no wider one."""
+    chance = np.random.default_rng(seed)
+    heap = chance.choice([-60.0, 20.0], 211, p=[0.2, 0.8])
+    values = np.clip(heap + 15 * chance.standard_normal(211), -126, 126)
+    book = zoned(values, limit)
+    codes = nearest(book, values)
+    if not book[0].any():
+        return
+    assert bits(codes, 0) <= limit
+    assert np.square(values - codes).sum() == best_of_all(values, limit, BOTH, 0, commonest=True)
 
 
 def test_it_is_wider_than_what_is_nearest_to_zero() -> None:
