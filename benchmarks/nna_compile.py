@@ -29,6 +29,7 @@ from asrc.dsl.check import setting
 from asrc.passes.fold_norm import FoldNorm
 from asrc.passes.quantize import Quantize
 from asrc.passes.substitute import Substitute
+from asrc.runtime.memory import keep_freed
 
 MACHINES = ("ethos-u55-256", "ethos-u65-512", "ethos-u85-512")
 
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--machines", nargs="*", default=MACHINES)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed()
     name, _, value = given.set.partition("=")
     model = load(given.model, {name: setting(name, value)})
     assert model.facts is not None

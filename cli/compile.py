@@ -101,10 +101,12 @@ def command(
     from ..backends.nna.machine import chosen
     from ..compiler.artefact import write_artefact
     from ..runtime.compiled import for_machines, trained_bits
+    from ..runtime.memory import keep_freed
     from ..runtime.recogniser import read_recogniser
     from ..runtime.threads import use_threads
 
     use_threads(threads)
+    keep_freed()
     machines = chosen(machine, optimise and optimise.title())
     recogniser, calls = read_recogniser(model), _calls(passes)
     wanted = _Wanted(*_width(model, trained_bits(recogniser), bits, coded, calls), calls, exact)

@@ -17,7 +17,7 @@ import numpy as np
 from ...compiler.facts.numbers import FEWEST_CODED, SPARSE, ends_cells
 from .cells import GRID, nearest, on_grid, with_ends
 from .coding import code_counts, coded_bits, held_to, within
-from .histogram import histogram
+from .histogram import Means, histogram
 from .program import Array
 from .runs import BOTH, zoned
 from .unary import MOST, unary
@@ -270,13 +270,18 @@ def lloyd_max(values: Array, count: int, start: Array | None = None, zero: bool 
     if start is None:
         start = held.centroids(count)
     book = np.unique(start)
+    means = Means(held, len(book)) if len(book) > 1 else held.means
     for _ in range(_ROUNDS):
-        moved = held.means(book)
+        moved = means(book)
         if zero:
             moved[np.abs(book).argmin()] = 0.0
-        if np.abs(moved - book).max() <= _STILL:
+        moved -= book
+        if np.abs(moved).max() <= _STILL:
             break
-        book = np.sort(book + _FARTHER * (moved - book))
+        moved *= _FARTHER
+        moved += book
+        moved.sort()
+        book = moved
     if zero:
         book[np.abs(book).argmin()] = 0.0
     return book

@@ -57,12 +57,47 @@ class Histogram:
         return found
 
 
+class Means:
+    """`Histogram.means` of codebooks of one size, of two values and more, many times over: the same
+    numbers, with arrays that are made once."""
+
+    def __init__(self, held: Histogram, size: int) -> None:
+        self.held = held
+        first, then = held.running[:, :-1], held.running[:, 1:]
+        self._table = np.ascontiguousarray(np.concatenate([first, then - first]).T)
+        self._places = np.empty(size - 1)
+        self._column = self._places[:, None]
+        until = np.empty((size + 1, 2))
+        until[0], until[-1] = 0, held.running[:, -1]
+        self._inner, self._lower, self._upper = until[1:-1], until[:-1], until[1:]
+
+    def __call__(self, book: Array) -> Array:
+        places, held = self._places, self.held
+        np.add(book[1:], book[:-1], out=places)
+        places /= 2
+        places -= held.least
+        places /= held.width
+        if places[0] < 0 or places[-1] > _BINS:
+            np.minimum(np.maximum(places, 0, out=places), _BINS, out=places)
+        below = places.astype(np.intp)
+        rows = self._table.take(below, 0)
+        places -= below
+        np.multiply(self._column, rows[:, 2:], out=self._inner)
+        self._inner += rows[:, :2]
+        counts, sums = (self._upper - self._lower).T
+        if counts.min() > _NOTHING:
+            return sums / counts
+        return np.where(counts > _NOTHING, sums / np.maximum(counts, _NOTHING), book)
+
+
 def histogram(values: Array) -> Histogram:
     """Of one value and more, finite."""
     least, most = float(values.min()), float(values.max())
     width = max((most - least) / (_BINS - 1), 1e-12)
     least -= width / 2
-    places = ((values - least) / width).astype(np.intp)
+    apart = values - least
+    apart /= width
+    places = apart.astype(np.intp)
     np.minimum(places, _BINS - 1, out=places)
     running = np.zeros((2, _BINS + 2))
     np.cumsum(np.bincount(places, minlength=_BINS), out=running[0, 1:-1])

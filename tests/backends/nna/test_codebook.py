@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from asrc.backends.nna.cells import middles, on_grid
 from asrc.backends.nna.codebook import fitted, lloyd_max, snapped
+from asrc.backends.nna.histogram import Means, histogram
 
 
 def coded(weight: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
@@ -96,3 +97,14 @@ def test_edges() -> None:
     assert on_grid(np.array([-300.0, 0.2, 0.3, 127.4])).tolist() == [-127, 0, 127]
     with pytest.raises(ValueError, match="9 bits"):
         coded(np.ones((1, 1)), 9)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_means_over_and_over_are_those_of_the_histogram(seed: int) -> None:
+    """Bit for bit, with values beyond the histogram and cells that are empty, too."""
+    chance = np.random.default_rng(seed)
+    held = histogram(chance.standard_normal(chance.integers(1, 400)) * 10 ** chance.uniform(-3, 3))
+    means = Means(held, size := int(chance.integers(2, 70)))
+    for spread in 10 ** chance.uniform(-3, 3, 5):
+        book = np.sort(chance.standard_normal(size) * spread)
+        assert np.array_equal(means(book), held.means(book))
