@@ -36,11 +36,10 @@ def nearest(book: Array, values: Array) -> Array:
     of halves has them all.
     """
     book, ends = (book[0], book[1, :-1]) if book.ndim == 2 else (book, middles(book))
-    least, most = -2 * GRID - 1, 2 * GRID + 1
     halves = np.multiply(values, 2)
-    np.ceil(np.clip(halves, least, most, out=halves), out=halves)
-    table = book[np.searchsorted(ends, np.arange(least, most + 1) / 2)]
-    return table.take(np.subtract(halves, least, out=halves).astype(np.int16))
+    np.ceil(np.clip(halves, -BEYOND, BEYOND, out=halves), out=halves)
+    table = book[np.searchsorted(ends, np.arange(-BEYOND, BEYOND + 1) / 2)]
+    return table.take(np.add(halves, BEYOND, out=halves).astype(np.int16))
 
 
 def edges(ordered: Array, bounds: Array) -> Array:
