@@ -1,8 +1,10 @@
-"""Every model of the zoo on Triton kernels against PyTorch, in float32, in the interpreter.
+"""Every model of the zoo on Triton kernels against PyTorch in float32, in the interpreter.
 
     TRITON_INTERPRET=1 python benchmarks/triton_zoo.py [--only small/rnnt.asr ...] [--weights 4]
+                                                     [--precision float16]
 
-Two short utterances of noise, random weights, in float or in so many bits: the largest difference,
+Two short utterances of noise, random weights, in float or in so many bits, products in float32 or
+in a half type: the largest difference,
 relative to the largest number of a value, offline and as a stream; how many values run in a kernel,
 and how many PyTorch computes. It takes some twenty minutes of one core: the interpreter is slow.
 """
@@ -23,13 +25,13 @@ from asrc.runtime.fast import narrow
 from asrc.tests.backends.torch import zoo
 
 
-def row(name: str, pipeline: str, bits: int | None) -> str:
+def row(name: str, pipeline: str, bits: int | None, precision: torch.dtype | None) -> str:
     lowered = Lowered(zoo.facts(name, pipeline)).eval()
     initialise(lowered, seed=1)
     if bits is not None:
         lowered = narrow(lowered, bits)
     kernels, left = counted(to_triton(lowered))
-    found = {one.check: f"{one.worst:.1e}" for one in differences(lowered)}
+    found = {one.check: f"{one.worst:.1e}" for one in differences(lowered, precision=precision)}
     streams = [x for check, x in found.items() if check != "offline"]
     title = f"{name} {pipeline}".strip()
     return f"| {title} | {found['offline']} | {', '.join(streams) or '-'} | {kernels} | {left} |"
@@ -47,7 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+")
     parser.add_argument("--weights", type=int, choices=range(1, 9))
+    parser.add_argument("--precision", choices=("float16",), help="the interpreter has no other")
     given = parser.parse_args()
+    precision = getattr(torch, given.precision) if given.precision else None
     torch.set_num_threads(1)
     print("| model | offline | stream: frames, labels | values in kernels | in PyTorch |")
     print("|---|---:|---:|---:|---|")
@@ -55,7 +59,7 @@ def main() -> None:
         name, pipeline = case.values
         if not given.only or name in given.only:
             try:
-                print(row(name, pipeline, given.weights), flush=True)
+                print(row(name, pipeline, given.weights, precision), flush=True)
             except AsrcError as error:
                 print(f"| {name} {pipeline} | {error.diagnostics[0].message} | | | |")
 

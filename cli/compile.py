@@ -39,6 +39,11 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--optimise", type=click.Choice(["performance", "size"]), help="What --machine is compiled for."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    help="triton: of products and their weights; float32 without it.",
+)
 @click.option("--exact", is_flag=True, help="triton: the integers of nna, on kernels.")
 @click.option("--out", type=PATH, required=True, help="The artefact, such as model.asrc.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
@@ -53,6 +58,7 @@ def command(
     coded: float | None,
     machine: tuple[str, ...],
     optimise: str | None,
+    precision: str | None,
     exact: bool,
     out: Path,
     threads: int,
@@ -83,7 +89,9 @@ def command(
     `optimise` in a description.
 
     For `triton`, values stay in float; with --weights, weights become codebooks that kernels read
-    in so many bits. Which kernel makes which value is listed, and what PyTorch computes and why.
+    in so many bits. With --precision float16 or bfloat16, products are on tensor cores in that type
+    and their weights are kept in it; sums and values stay in float32. Which kernel makes which
+    value is listed, and what PyTorch computes and why.
     With --exact, the file holds the integer programs that `nna` has, and every code of them is
     the same on the GPU.
     """
@@ -96,8 +104,10 @@ def command(
     check_writable(out)
     if target == "triton" and not exact:
         _check_plain(machine, calibrate)
-        _for_triton(model, bits, out)
+        _for_triton(model, bits, precision or "float32", out)
         return
+    if precision is not None:
+        raise click.UsageError("--precision is for --target triton in float, not for integers")
     from ..backends.nna.machine import chosen
     from ..compiler.artefact import write_artefact
     from ..runtime.compiled import for_machines, trained_bits
@@ -262,7 +272,7 @@ def _check_trained(
     )
 
 
-def _for_triton(model: Path, bits: int | None, out: Path) -> None:
+def _for_triton(model: Path, bits: int | None, precision: str, out: Path) -> None:
     from ..compiler.artefact import write_artefact
     from ..runtime.compiled import trained_bits
     from ..runtime.fast import compiled_fast
@@ -271,7 +281,7 @@ def _for_triton(model: Path, bits: int | None, out: Path) -> None:
     recogniser = read_recogniser(model)
     if bits is not None:
         _check_trained(model, trained_bits(recogniser), (bits, None))
-    parts = compiled_fast(recogniser, bits)
+    parts = compiled_fast(recogniser, bits, precision)
     report = json.loads(parts["manifest.json"])["kernels"]
     write_artefact(out, parts)
     if look().json:

@@ -31,7 +31,7 @@ from ..compiler.facts import Facts
 from ..compiler.graph import Graph
 from ..compiler.irread import parse_graph
 from ..compiler.irtext import print_graph
-from ..compiler.schema import ANY, BITS, TEXT, Kind, maybe, table
+from ..compiler.schema import ANY, BITS, TEXT, Kind, maybe, one_of, table
 from ..passes.quantize import Quantize, as_noted
 from .contents import damaged, manifest_of, part_of, reading
 from .places import kernel_device, no_triton
@@ -40,11 +40,18 @@ from .transducer import find_roles
 from .vocabulary import parse_vocabulary
 
 MANIFEST: Mapping[str, Kind] = {"card": table(ANY)}
-MORE: Mapping[str, Kind] = {"bits": maybe(BITS), "kernels": table(table(TEXT))}
+MORE: Mapping[str, Kind] = {
+    "bits": maybe(BITS),
+    "precision": one_of("float32", "float16", "bfloat16"),
+    "kernels": table(table(TEXT)),
+}
 
 
-def compiled_fast(recogniser: Recogniser, bits: int | None = None) -> dict[str, bytes]:
-    """The parts of an artefact; with `bits`, weights become codebooks of so many.
+def compiled_fast(
+    recogniser: Recogniser, bits: int | None = None, precision: str = "float32"
+) -> dict[str, bytes]:
+    """The parts of an artefact; with `bits`, weights become codebooks of so many. In a `precision`
+    of `float16` or `bfloat16`, weights of products are kept in it, and tensor cores multiply in it.
 
     Raises AsrcError E1206 where triton is not installed.
     """
@@ -53,10 +60,14 @@ def compiled_fast(recogniser: Recogniser, bits: int | None = None) -> dict[str, 
     manifest = {
         "kind": ON_KERNELS,
         "bits": bits,
+        "precision": precision,
         "card": dict(recogniser.card),
         "kernels": placed(made.lowered),
     }
     tensors = {n: x.detach().cpu().contiguous() for n, x in made.lowered.tensors().items()}
+    if (half := _half(precision)) is not None:
+        names = _on_kernels(made.lowered, half).in_products()
+        tensors = {n: x.to(half) if n in names else x for n, x in tensors.items()}
     return {
         "manifest.json": (json.dumps(manifest, indent=1) + "\n").encode(),
         "model.asrir": print_graph(facts.graph, facts.types).encode(),
@@ -100,7 +111,8 @@ def read_fast(path: Path, parts: Mapping[str, bytes] | None = None) -> Recognise
     Raises AsrcError E0008 where it cannot be read, E1201 and E1202 for its contents, E1206
     where triton is missing or there is nothing to run it on."""
     parts = read_artefact(path) if parts is None else parts
-    card = manifest_of(path, parts, ON_KERNELS, MANIFEST, MORE)["card"]
+    manifest = manifest_of(path, parts, ON_KERNELS, MANIFEST, MORE)
+    half = _half(manifest.get("precision", "float32"))
     with reading(path, "model.asrir"):
         text = part_of(path, parts, "model.asrir").decode()
         lowered = Lowered(Facts(parse_graph(text, "model.asrir"))).eval()
@@ -110,7 +122,8 @@ def read_fast(path: Path, parts: Mapping[str, bytes] | None = None) -> Recognise
         load_weights(lowered, weights, "weights.safetensors")
     with reading(path, "vocabulary"):
         vocabulary = parse_vocabulary(part_of(path, parts, "vocabulary"), "vocabulary")
-    found = FastRecogniser(_on_kernels(lowered.to(kernel_device())), vocabulary, card)
+    fast = _on_kernels(lowered.to(kernel_device()), half)
+    found = FastRecogniser(fast, vocabulary, manifest["card"])
     if (labels := found.roles.labels_count) != vocabulary.size:
         raise damaged(path, f"`vocabulary` has {vocabulary.size} labels, the model {labels}")
     return found
@@ -133,9 +146,14 @@ def rounds(graph: Graph) -> bool:
     return any("number" in node.attrs for node in graph)
 
 
-def _on_kernels(lowered: Lowered) -> Any:
+def _half(precision: str) -> torch.dtype | None:
+    """The half type of that name; None for float32."""
+    return {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(precision)
+
+
+def _on_kernels(lowered: Lowered, precision: torch.dtype | None = None) -> Any:
     try:
         from ..backends.triton.lowering import to_triton
     except ModuleNotFoundError as error:
         raise no_triton(error) from None
-    return to_triton(lowered)
+    return to_triton(lowered, precision)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import repeat
 
+import torch
 from torch import Tensor
 
 from ..torch.examples import Length
@@ -13,22 +14,28 @@ from ..torch.lowered import Lowered
 from ..torch.trial import Differences, Finding, Trial, compare, streamed, utterance
 from .lowering import to_triton
 
-LIMIT = 1e-4
-"""The largest difference, relative to the largest number, in float32."""
+LIMITS = {None: 1e-4, torch.float16: 1e-2, torch.bfloat16: 8e-2}
+"""The largest difference, relative to the largest number: with products in float32, or halves."""
 
 SHORT = (Length(Fraction(3, 10), 2), Length(Fraction(17, 100), 1))
 """Two utterances that the interpreter has patience for."""
 
 
 def differences(
-    lowered: Lowered, lengths: tuple[Length, ...] = SHORT, seed: int = 0, piece: int = 1900
+    lowered: Lowered,
+    lengths: tuple[Length, ...] = SHORT,
+    seed: int = 0,
+    piece: int = 1900,
+    precision: torch.dtype | None = None,
 ) -> list[Finding]:
     """Of random utterances: `offline`, then of each part that is a stream `<part> stream`, which
     comes in pieces of so many samples, or one label."""
-    plain, fast = Trial(lowered, lengths, seed), Trial(to_triton(lowered), lengths, seed)
-    found = [_offline(plain, fast)]
+    plain = Trial(lowered, lengths, seed)
+    fast = Trial(to_triton(lowered, precision), lengths, seed)
+    limit = LIMITS[precision]
+    found = [_offline(plain, fast, limit)]
     for part in plain.parts if _is_stream(lowered) else ():
-        gaps = Differences(f"{part} stream", LIMIT)
+        gaps = Differences(f"{part} stream", limit)
         compare(
             gaps,
             streamed(fast, part, repeat(piece if part == "frames" else 1)),
@@ -39,8 +46,8 @@ def differences(
     return found
 
 
-def _offline(plain: Trial, fast: Trial) -> Finding:
-    gaps = Differences("offline", LIMIT)
+def _offline(plain: Trial, fast: Trial, limit: float) -> Finding:
+    gaps = Differences("offline", limit)
     for name, x, wanted in _pairs(plain, fast):
         gaps.add(name, x, wanted, "of whole utterances")
     return gaps.finding()

@@ -37,7 +37,7 @@ def joint_of(lowered: Lowered) -> Joint | None:
     leaf, summands = found
     if leaf.groups > 1 or not _meet(lowered.facts, summands, leaf.weight.shape[1]):
         return None
-    return Joint(Packing(leaf)(), leaf.bias)
+    return Joint(Packing(leaf)(getattr(lowered, "precision", None)), leaf.bias)
 
 
 class SlotPredictor:

@@ -7,6 +7,7 @@ number as a factor, a residual. `absorb` says whether a module takes in the next
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import sqrt
 from typing import Any, cast
 
@@ -47,6 +48,8 @@ class Fast(nn.Module):
     """A module whose work kernels do; `kernel` names them in reports."""
 
     kernel: str
+    precision: torch.dtype | None = None
+    """A half type for products and the weights in them; values stay in float32."""
 
     def absorb(self, kind: str, value: object) -> bool:
         """Whether the operator `kind` on the result becomes part of this module; `value` is a
@@ -76,16 +79,41 @@ class Packing:
         self.leaf = leaf
         self.made: tuple[tuple[Any, ...], Weight] | None = None
 
-    def __call__(self) -> Weight:
-        """Float, or packed in the bits of its codebook."""
-        scale = getattr(self.leaf, "scale", None)
-        if scale is None:
-            return self.leaf.weight
-        behind = (self.leaf.weight, scale, getattr(self.leaf, "codebook", None))
-        versions = tuple((id(x), x.device, x._version) for x in behind if x is not None)
+    def __call__(self, precision: torch.dtype | None = None) -> Weight:
+        """Float, in a half type where it is asked, or packed in the bits of its codebook."""
+        weight, scale = self.leaf.weight, getattr(self.leaf, "scale", None)
+        if scale is None and precision in (None, weight.dtype):
+            return weight
+        behind = (weight, scale, getattr(self.leaf, "codebook", None))
+        versions = (precision, *((id(x), x.device, x._version) for x in behind if x is not None))
         if self.made is None or self.made[0] != versions:
-            weight, book = self.leaf.weight.detach().flatten(1), behind[2]
-            self.made = versions, packed(weight, scale.expand(len(weight)), book)
+            self.made = versions, self._made(scale, behind[2], precision)
+        return self.made[1]
+
+    def _made(
+        self, scale: Tensor | None, book: Tensor | None, precision: torch.dtype | None
+    ) -> Weight:
+        weight = self.leaf.weight.detach()
+        if scale is None:
+            return weight.to(precision)
+        rows = packed(weight.flatten(1), scale.expand(len(weight)), book)
+        return replace(rows, products=precision or rows.products)
+
+
+class Kernel:
+    """The filters of a convolution, in a half type where it is asked: a float weight once."""
+
+    def __init__(self, leaf: Dense | Convf) -> None:
+        self.leaf = leaf
+        self.made: tuple[tuple[Any, ...], Tensor] | None = None
+
+    def __call__(self, precision: torch.dtype | None = None) -> Tensor:
+        weight = self.leaf.weight
+        if precision in (None, weight.dtype):
+            return self.leaf.kernel().detach()
+        versions = (precision, id(weight), weight.device, weight._version)
+        if self.made is None or self.made[0] != versions:
+            self.made = versions, self.leaf.kernel().detach().to(precision)
         return self.made[1]
 
 
@@ -126,7 +154,7 @@ class Linear(Producing):
     def __init__(self, leaf: Dense, window: Reach | None) -> None:
         super().__init__()
         self.leaf, self.window = leaf, window
-        self.weight = Packing(leaf)
+        self.weight, self.filters = Packing(leaf), Kernel(leaf)
         self.kernel = "linear" if window is None else "conv1d"
 
     def forward(self, *given: Tensor) -> Tensor:
@@ -146,13 +174,13 @@ class Linear(Producing):
     def _product(self, rows: Sequence[Tensor], then: Epilogue) -> Tensor:
         leaf = self.leaf
         if self.window is not None:
-            weight = leaf.kernel().detach()
+            weight = self.filters(self.precision)
             return conv1d(rows[0], weight, leaf.bias, self.window, leaf.groups, then)
         row = rows[0] if len(rows) == 1 else torch.cat([*rows], -1)
         if leaf.groups == 1:
-            return linear(row, self.weight(), leaf.bias, then)
+            return linear(row, self.weight(self.precision), leaf.bias, then)
         one = row.reshape(1, -1, row.shape[-1])  # all frames as one utterance of its own
-        y = conv1d(one, leaf.kernel().detach(), leaf.bias, (0, 0, 1, 1), leaf.groups)
+        y = conv1d(one, self.filters(self.precision), leaf.bias, (0, 0, 1, 1), leaf.groups)
         y = y.view(*row.shape[:-1], len(leaf.weight))
         return y if then == Epilogue() else pointwise(*_chained(y, then))
 
@@ -172,9 +200,10 @@ class Bands(Producing):
     def __init__(self, leaf: Convf, window: Reach | None) -> None:
         super().__init__()
         self.leaf, self.window = leaf, window
+        self.filters = Kernel(leaf)
 
     def forward(self, x: Tensor, *more: Tensor) -> Tensor:
-        leaf, weight = self.leaf, self.leaf.kernel().detach()
+        leaf, weight = self.leaf, self.filters(self.precision)
         plain = Epilogue(self.activation, self.factor)
         y = conv2d(x, weight, leaf.bias, self.window, leaf.groups, leaf.stride, plain)
         return pointwise([y, more[0]], [Link("add", 1)]) if more else y
@@ -289,10 +318,10 @@ class Recurrent(Fast):
         c = x.new_zeros(len(x), leaf.cells) if c is None else c
         gates = cast("tuple[int, int, int, int]", leaf.gates)
         if projection is None and x.shape[1] > FEW:
-            return lstm(x, h, c, self.weight(), leaf.bias, gates)
+            return lstm(x, h, c, self.weight(self.precision), leaf.bias, gates)
         made: list[Tensor] = []
         for frame in x.unbind(1):
-            y, c = lstm_cell(frame, h, c, self.weight(), leaf.bias, gates)
+            y, c = lstm_cell(frame, h, c, self.weight(self.precision), leaf.bias, gates)
             y = y if projection is None else linear(y, projection)
             h = y.to(h.dtype)
             made.append(y)
@@ -464,7 +493,10 @@ class Attention(Fast):
         if p is not None and r is not None:
             more = self._as_wide(p, wide, scaled=True), self._as_wide(r, wide)
         value = self._as_wide(v, wide)
-        y = attention(*given, value, self.heads, first, last, mask, *more, low=self.low)
+        y = attention(
+            *given, value, self.heads, first, last, mask, *more,
+            low=self.low, products=self.precision,
+        )  # fmt: skip
         return self._as_mixed(y, mixed).reshape(*q.shape[:-1], self.heads * mixed)
 
     def _as_wide(self, x: Tensor, wide: int, *, scaled: bool = False) -> Tensor:

@@ -62,7 +62,10 @@ class RingAttention(Attention):
         ring = Ring(keys, values, self.turn.at(age))
         spans, mask = self._seen(q, k), there.expand(len(q), -1)
         wide_q = self._as_wide(q, wide, scaled=True)
-        y = attention_step(wide_q, k, v, self.heads, ring, *spans, mask, *more, low=self.low)
+        y = attention_step(
+            wide_q, k, v, self.heads, ring, *spans, mask, *more,
+            low=self.low, products=self.precision,
+        )  # fmt: skip
         return self._as_mixed(y, mixed)
 
 

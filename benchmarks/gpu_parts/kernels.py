@@ -45,17 +45,33 @@ def both(bench: Bench, kernel: Call, plain: Call, *, compiled: bool = True) -> d
     return ways
 
 
+def even(bits: int) -> Tensor:
+    """Codes of an even grid of so many bits, which zero is between two of."""
+    step = 1 << (8 - bits)
+    return torch.arange(1 << bits) * step - 128 + step // 2
+
+
 def narrow(weight: Tensor, bits: int) -> Packed:
-    """At the values of an even grid; the time does not depend on them."""
-    book = torch.linspace(-1, 1, 1 << bits, device=weight.device)
-    return packed(weight, weight.float().abs().amax(1), book)
+    """At the codes of an even grid; the time does not depend on them."""
+    grid = even(bits).to(weight.device)
+    scale = weight.float().abs().amax(1) / 127
+    return packed(weight, scale, grid if bits < 8 else None)
+
+
+def numbered(weight: Packed) -> Tensor:
+    """uint8 `[rows, columns]`: which code of the even grid."""
+    return ((weight.codes().int() + 128) >> (8 - weight.bits)).to(torch.uint8)
 
 
 # --- products ---------------------------------------------------------------------------------
 
 
 def linear_rows(widths: tuple[int, ...], bench: Bench) -> Rows:
+    """The largest is read long enough that beginning and ending do not count."""
     sizes = [(32, 48)] if bench.smoke else [(4096, 4096), (2560, 640)]
+    large = (16384, 16384)
+    if 4 in widths and not bench.smoke:
+        yield f"product 1 x {large[1]} to {large[0]}, 4 bits", partial(product, bench, 1, *large, 4)
     for bits in widths[:1] if bench.smoke else widths:
         for rows in (1, 9) if bench.smoke else (1, 8, 64):
             for n, k in sizes:
@@ -67,13 +83,14 @@ def product(bench: Bench, rows: int, n: int, k: int, bits: int) -> Case:
     """With one weight after the other, more of them than a cache holds."""
     x, dense = bench.random(rows, k), bench.random(n, k, seed=1, dtype=torch.float32)
     weight = narrow(dense, bits)
-    codes, same = weight.indices().to(torch.uint8), weight.dense().to(x.dtype)
+    codes, same = numbered(weight), weight.dense().to(x.dtype)
+    grid = even(bits).to(x.device, torch.float32)
     times = times_of(weight.nbytes, bench)
     packs = [replace(weight, words=weight.words.clone()) for _ in range(times)]
     every = [codes.clone() for _ in range(times)]
 
     def plain(codes: Tensor) -> Tensor:
-        values = weight.book[codes.int()] * weight.scale[:, None]
+        values = grid[codes.int()] * weight.scale[:, None]
         return functional.linear(x, values.to(x.dtype))
 
     ways: dict[str, Callable[[], Call]] = {
@@ -110,7 +127,7 @@ def tinygemm(x: Tensor, codes: Tensor, scale: Tensor, _: Tensor) -> Call:
     group = next(g for g in (256, 128, 64, 32) if x.shape[1] % g == 0)
     pairs = (codes[:, ::2] << 4 | codes[:, 1::2]).contiguous()
     words = torch._convert_weight_to_int4pack(pairs, 8)
-    steps = torch.stack([2 * scale / 15, scale / 15], -1).to(x.dtype)
+    steps = torch.stack([16 * scale, 8 * scale], -1).to(x.dtype)
     steps = steps.expand(x.shape[1] // group, *steps.shape).contiguous()
     return lambda: torch._weight_int4pack_mm(x, words, group, steps)
 

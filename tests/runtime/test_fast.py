@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load
 
 from asrc.backends.torch.initialise import initialise
 from asrc.backends.torch.lowered import Lowered
@@ -67,12 +68,53 @@ def test_it_says_what_the_folder_says(tmp_path: Path, bits: int | None) -> None:
     assert found.rate == recogniser.rate
 
 
+@pytest.mark.parametrize("bits", [None, 4])
+def test_products_in_a_half_type(tmp_path: Path, bits: int | None) -> None:
+    """The same words; weights of products in half as many bytes, all else as it was."""
+    recogniser, samples = talkative(), noise(0.5, 1)
+    whole = compiled_fast(recogniser, bits)
+    parts = compiled_fast(recogniser, bits, "float16")
+    write_artefact(tmp_path / "a.asrc", parts)
+    found = read_model(tmp_path / "a.asrc")
+    assert isinstance(found, Recogniser)
+    plain = recogniser if bits is None else narrowed(recogniser, bits)
+    assert said(found, samples) == said(plain, samples) != ""
+    before, after = (load(x["weights.safetensors"]) for x in (whole, parts))
+    halved = {name for name in after if after[name].dtype == torch.float16}
+    assert {name: x.dtype for name, x in after.items() if name not in halved} == {
+        name: x.dtype for name, x in before.items() if name not in halved
+    }
+    assert (halved == set()) == (bits is not None)
+    if bits is None:
+        assert {"joint.out.dense.weight"} < halved
+        assert not any("bias" in name or "norm" in name or "embed" in name for name in halved)
+
+
+def test_a_precision_that_is_none(tmp_path: Path) -> None:
+    parts = compiled_fast(made())
+    manifest = json.loads(parts["manifest.json"])
+    for wrong in ("float8", 16, None):
+        parts["manifest.json"] = json.dumps({**manifest, "precision": wrong}).encode()
+        (tmp_path / "a.asrc").write_bytes(pack(parts))
+        with pytest.raises(AsrcError, match="precision") as error:
+            read_fast(tmp_path / "a.asrc")
+        assert error.value.diagnostics[0].code == "E1201"
+    del manifest["precision"]  # files from before there was one
+    parts["manifest.json"] = json.dumps(manifest).encode()
+    (tmp_path / "a.asrc").write_bytes(pack(parts))
+    assert read_fast(tmp_path / "a.asrc").lowered.precision is None  # type: ignore[attr-defined]
+
+
 def test_the_command_says_who_makes_what(tmp_path: Path) -> None:
     write_recogniser(tmp_path / "run", made())
     out = tmp_path / "a.asrc"
     command = ["compile", str(tmp_path / "run"), "--target", "triton", "--out", str(out)]
     shown = CliRunner().invoke(cli, [*command, "--weights", "4"], catch_exceptions=False)
     assert shown.exit_code == 0
+    refused = ["compile", str(tmp_path / "run"), "--target", "nna", "--out", str(out)]
+    wrong = CliRunner().invoke(cli, [*refused, "--precision", "float16"])
+    assert wrong.exit_code == 2
+    assert "--precision is for --target triton" in wrong.output
     assert "linear" in shown.output
     assert "lstm" in shown.output
     assert "PyTorch" not in shown.output

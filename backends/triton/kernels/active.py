@@ -9,7 +9,7 @@ writes every row once: there is no copy of x before it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from math import prod
 from typing import TypeAlias
@@ -19,13 +19,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..packed import Packed, Weight, bytes_of, shape_of
+from ..packed import Weight, bytes_of, shape_of
 from ..tuning import TUNER, Config, about
 from . import linear as product
 from . import norm as norms
 from .activations import activate
+from .codes import in_ptx, kind_of, parts_of, values
 from .cost import Cost
-from .linear import Epilogue, dotted, places, values
+from .linear import Epilogue, dotted
 from .norm import normed
 
 LONGEST = 1 << 12
@@ -156,11 +157,11 @@ _FLOAT = tuple(
     )
 )
 _PACKED = tuple(
-    Config({"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": 16}, warps, 1)
-    for m, n, warps in ((16, 64, 4), (32, 64, 4), (64, 64, 4), (64, 128, 8))
+    Config({"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k}, warps)
+    for m, n, k, warps in (
+        *((16, 64, 64, 4), (32, 64, 64, 4), (64, 64, 64, 4), (64, 128, 64, 8), (128, 128, 64, 8)),
+    )
 )
-_STAGED = tuple(replace(tile, stages=2) for tile in _PACKED)
-"""Where a tile of codes is short; staged, a long one is more than shared memory holds."""
 
 
 def _product(
@@ -174,31 +175,23 @@ def _product(
 ) -> None:
     """Reads the rows of x by the list, or writes those of y; what it does not is compact."""
     (n, k), m = shape_of(weight), len(x)
-    (words, book, scale), per_lane, bits = _read(weight)
-    tensors = (words, book, scale, words if bias is None else bias)
+    (parts, quads, bits), products = parts_of(weight), kind_of(x, weight)
     residual = x if then.residual is None else then.residual
 
     def run(config: Config, listed: Listed) -> None:
         grid = triton.cdiv(m, config.sizes["BLOCK_M"]), triton.cdiv(n, config.sizes["BLOCK_N"])
         _tile[grid](
-            x, *tensors, *listed, residual, y, m, n, k, per_lane, then.factor, BITS=bits,
-            ACT=then.activation, BIAS=bias is not None, RESIDUAL=then.residual is not None,
+            x, *parts, x if bias is None else bias, *listed, residual, y, m, n, k, quads,
+            then.factor, BITS=bits, ACT=then.activation, BIAS=bias is not None,
+            RESIDUAL=then.residual is not None, PTX=in_ptx(x), KIND=products,
             **kind, **config.options(),
         )  # fmt: skip
 
-    shape = (about(m), n, k, bits, kind["SCATTER"], x.dtype)
-    tiles = (_PACKED if bits % 4 else _STAGED) if bits else _FLOAT
+    shape = (about(m), n, k, bits, kind["SCATTER"], x.dtype, products)
     half = cache(lambda: _half(m, x.device))
+    tiles = _PACKED if bits else _FLOAT
     best = TUNER.best("active", shape, tiles, lambda one: run(one, half()), x.device)
     run(best, listed)
-
-
-def _read(weight: Weight) -> tuple[tuple[Tensor, Tensor, Tensor], int, int]:
-    """Words, codebook and scales; words a lane; and the bits. A float weight is all, in 0 bits."""
-    if isinstance(weight, Packed):
-        return (weight.words, weight.book, weight.scale), weight.words.shape[1], weight.bits
-    weight = weight.contiguous()
-    return (weight, weight, weight), 0, 0
 
 
 def _half(rows: int, device: torch.device) -> Listed:
@@ -284,35 +277,29 @@ def _norm(
 
 @triton.jit
 def _products(
-    x, there, words, book, scale, n, N, K, per_lane,
-    BITS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    x, there, weight, book, scale, n, N, K, quads,
+    BITS: tl.constexpr, PTX: tl.constexpr, KIND: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """float32 `[BLOCK_M, BLOCK_N]` of the outputs n, from the pointers to each row."""
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    if BITS == 0:
-        for first in range(0, K, BLOCK_K):
-            k = first + tl.arange(0, BLOCK_K)
-            row = tl.load(x[:, None] + k[None, :], there[:, None] & (k < K)[None, :], 0.0)
-            known = (k < K)[:, None] & (n < N)[None, :]
-            value = tl.load(words + n[None, :].to(tl.int64) * K + k[:, None], known, 0.0)
-            acc = dotted(row, value, acc)
-    else:
-        for tile in range(tl.cdiv(K, 16 * places(BITS))):
-            low = tl.zeros((BLOCK_N, 16), tl.uint32)
-            for p in tl.static_range(places(BITS)):
-                k = (tile * places(BITS) + p) * 16 + tl.arange(0, 16)
-                row = tl.load(x[:, None] + k[None, :], there[:, None] & (k < K)[None, :], 0.0)
-                value, low = values(low, words, book, n, n < N, tile, per_lane, p, BITS)
-                acc = dotted(row, tl.trans(value), acc)
+    for first in range(0, K, BLOCK_K):
+        k = first + tl.arange(0, BLOCK_K)
+        row = tl.load(x[:, None] + k[None, :], there[:, None] & (k < K)[None, :], 0.0)
+        value = values(
+            weight, book, n.to(tl.int64), n < N, first, K, quads, BITS, BLOCK_K, PTX, KIND
+        )
+        acc = dotted(row, tl.trans(value), acc, KIND)
+    if BITS > 0:
         acc *= tl.load(scale + n, n < N, 0.0)[None, :]
     return acc
 
 
 @triton.jit(do_not_specialize=("M",))
 def _tile(
-    x, words, book, scale, bias, index, count, residual, y, M, N, K, per_lane, factor,
+    x, weight, book, scale, bias, index, count, residual, y, M, N, K, quads, factor,
     BITS: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-    GATHER: tl.constexpr, SCATTER: tl.constexpr,
+    PTX: tl.constexpr, KIND: tl.constexpr, GATHER: tl.constexpr, SCATTER: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """A program makes a tile `[BLOCK_M, BLOCK_N]` of listed rows.
@@ -330,7 +317,8 @@ def _tile(
         return
     source = x + (row if GATHER else m).to(tl.int64) * K
     acc = _products(
-        source, row >= 0, words, book, scale, n, N, K, per_lane, BITS, BLOCK_M, BLOCK_N, BLOCK_K
+        source, row >= 0, weight, book, scale, n, N, K, quads, BITS, PTX, KIND,
+        BLOCK_M, BLOCK_N, BLOCK_K,
     )  # fmt: skip
     if BIAS:
         acc += tl.load(bias + n, n < N, 0.0).to(tl.float32)[None, :]

@@ -22,6 +22,7 @@ from torch import Tensor
 from ...torch.attention import attend, relative_scores
 from ...torch.stepping import relative_window
 from ..tuning import TUNER, Config
+from .codes import as_kind, kind_of
 from .cost import Cost, nbytes
 from .linear import _given, dotted, side_by_side
 from .rings import Moment, first_place, place_of, window
@@ -79,19 +80,21 @@ def attention(
     r: Tensor | None = None,
     out: Tensor | None = None,
     low: int | None = None,
+    products: torch.dtype | None = None,
 ) -> Tensor:
     """`softmax((q k + p r[t - s]) / sqrt(d)) v` in each head: `[B, Q, W]` of queries `[B, Q, W]`
     and keys and values `[B, K, W]` (last axes contiguous).
 
     A query sees the keys `first .. last` (`[Q]` or `[B, Q]`) of those that are `there` (`[B, K]`),
     or gets zeros. `p` is `[B, Q, W]`, `r` `[1, 2 n - 1, W]` for the distances `-(n - 1) .. n - 1`,
-    or `[1, distances, W]` from `low` on; query t and key s are at the distance `t - s`. Raises
-    ValueError where their widths differ.
+    or `[1, distances, W]` from `low` on; query t and key s are at the distance `t - s`.
+    `products` is the type in which tensor cores multiply numbers in float32. Raises ValueError
+    where widths differ.
     """
     _check(q, k, v, p, r)
     y = torch.empty(q.shape, dtype=q.dtype, device=q.device) if out is None else out
     if y.numel():
-        _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low)))
+        _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low), products))
     return y
 
 
@@ -108,6 +111,7 @@ def attention_step(
     r: Tensor | None = None,
     out: Tensor | None = None,
     low: int | None = None,
+    products: torch.dtype | None = None,
 ) -> Tensor:
     """The same for a step of streams, with new keys and values `[B, n, W]`, over the window
     `[B, capacity + n]` of the ring's frames, oldest first, and the new ones.
@@ -119,7 +123,7 @@ def attention_step(
     _check(q, k, v, ring.keys, ring.values, p, r)
     y = torch.empty(q.shape, dtype=q.dtype, device=q.device) if out is None else out
     if y.numel():
-        _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low), ring))
+        _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low), products, ring))
     return y
 
 
@@ -248,6 +252,7 @@ class _Call:
     p: Tensor | None = None
     r: Tensor | None = None
     low: int = 0
+    products: torch.dtype | None = None
     ring: Ring | None = None
 
     @property
@@ -264,14 +269,23 @@ def _launch(call: _Call) -> None:
     (batch, queries, width), keys = call.q.shape, call.held + call.k.shape[1]
     size, few = width // call.heads, queries <= FEW
     arguments, flags = _arguments(call), _switches(call)
+    kind = kind_of(call.q, call.products)
 
     def run(config: Config) -> None:
         strip = triton.next_power_of_2(config.sizes["BLOCK_Q"] + config.sizes["BLOCK_K"] - 1)
         grid = (triton.cdiv(queries, config.sizes["BLOCK_Q"]) * batch * call.heads,)
         wide = max(16, triton.next_power_of_2(size))
-        _attended[grid](*arguments, **flags, SIZE=size, D=wide, STRIP=strip, **config.options())
+        _attended[grid](
+            *arguments, **flags, KIND=kind, SIZE=size, D=wide, STRIP=strip, **config.options()
+        )
 
-    shape = (*map(triton.next_power_of_2, (queries, keys)), size, call.p is not None, call.q.dtype)
+    shape = (
+        *map(triton.next_power_of_2, (queries, keys)),
+        size,
+        call.p is not None,
+        call.q.dtype,
+        kind,
+    )
     name = "attention" if call.ring is None else "attention.step"
     run(TUNER.best(name, shape, _FEW if few else _MANY, run, call.q.device))
 
@@ -340,7 +354,7 @@ def _interval(first, last, known, begun, K):
 
 @triton.jit
 def _by_distance(
-    position, r, row, R, stride, SIZE: tl.constexpr, D: tl.constexpr,
+    position, r, row, R, stride, KIND: tl.constexpr, SIZE: tl.constexpr, D: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr, STRIP: tl.constexpr,
 ):  # fmt: skip
     """`[BLOCK_Q, BLOCK_K]`: the products of positions with the rows of `r` for their distances.
@@ -352,18 +366,18 @@ def _by_distance(
     """
     rows = row + tl.arange(0, STRIP)
     strip = _rows(r, rows, (rows >= 0) & (rows < R), stride, SIZE, D)
-    found = dotted(position, tl.trans(strip), tl.zeros((BLOCK_Q, STRIP), tl.float32))
+    found = dotted(position, tl.trans(strip), tl.zeros((BLOCK_Q, STRIP), tl.float32), KIND)
     apart = tl.arange(0, BLOCK_Q)[:, None] - tl.arange(0, BLOCK_K)[None, :] + BLOCK_K - 1
     return tl.gather(found, apart, 1)
 
 
 @triton.jit
-def _softened(scores, value, peak, total, acc):
+def _softened(scores, value, peak, total, acc, KIND: tl.constexpr):
     """One more tile of keys; `scores` in powers of two, minus infinity where they are not seen."""
     top = tl.maximum(peak, tl.max(scores, 1))
     level = tl.where(top == float("-inf"), 0.0, top)  # of a query that has seen nothing yet
     weight, fade = tl.exp2(scores - level[:, None]), tl.exp2(peak - level)
-    acc = dotted(weight.to(value.dtype), value, acc * fade[:, None])
+    acc = dotted(weight, value, acc * fade[:, None], KIND)
     return top, total * fade + tl.sum(weight, 1), acc
 
 
@@ -373,8 +387,9 @@ def _attended(
     Q, new, R, held, count, start, heads, scale, shift,
     q_b, q_t, k_b, k_t, v_b, v_t, hk_b, hk_t, hv_b, hv_t, p_b, p_t, r_b, r_t, there_b, there_t,
     first_b, first_t, last_b, last_t, y_b, y_t,
-    STEP: tl.constexpr, RELATIVE: tl.constexpr, THERE: tl.constexpr, SIZE: tl.constexpr,
-    D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr, STRIP: tl.constexpr,
+    STEP: tl.constexpr, RELATIVE: tl.constexpr, THERE: tl.constexpr, KIND: tl.constexpr,
+    SIZE: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
+    STRIP: tl.constexpr,
 ):  # fmt: skip
     """A program makes a head of `BLOCK_Q` queries."""
     tiles = tl.cdiv(Q, BLOCK_Q)
@@ -401,14 +416,14 @@ def _attended(
         at = place_of(s, place, held)
         keys, ring = k + b * k_b + column, held_k + b * hk_b + column
         key = _window(keys, ring, s, here, held, at, k_t, hk_t, STEP, SIZE, D)
-        scores = dotted(query, tl.trans(key), tl.zeros((BLOCK_Q, BLOCK_K), tl.float32))
+        scores = dotted(query, tl.trans(key), tl.zeros((BLOCK_Q, BLOCK_K), tl.float32), KIND)
         if RELATIVE:
             row = begin - tile - BLOCK_K + 1 + shift
             scores += _by_distance(
-                position, r + column, row, R, r_t, SIZE, D, BLOCK_Q, BLOCK_K, STRIP
+                position, r + column, row, R, r_t, KIND, SIZE, D, BLOCK_Q, BLOCK_K, STRIP
             )
         values, ring = v + b * v_b + column, held_v + b * hv_b + column
-        value = _window(values, ring, s, here, held, at, v_t, hv_t, STEP, SIZE, D)
+        value = as_kind(_window(values, ring, s, here, held, at, v_t, hv_t, STEP, SIZE, D), KIND)
         # Nothing times a weight of zero would be a number again: what is not finite goes the way
         # of the scores, to those queries alone that see it.
         finite = tl.abs(value) < float("inf")
@@ -416,7 +431,7 @@ def _attended(
         scores, value = scores * scale + spoilt[None, :], tl.where(finite, value, 0.0)
         seen = here[None, :] & (s[None, :] >= low[:, None]) & (s[None, :] <= high[:, None])
         scores = tl.where(seen, scores, float("-inf"))
-        peak, total, acc = _softened(scores, value, peak, total, acc)
+        peak, total, acc = _softened(scores, value, peak, total, acc, KIND)
     acc = acc / tl.where(total == 0, 1.0, total)[:, None]
     d = tl.arange(0, D)
     at = y + b * y_b + t[:, None].to(tl.int64) * y_t + column + d[None, :]

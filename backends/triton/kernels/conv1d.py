@@ -17,6 +17,7 @@ from ...torch.leaves import Dense, Reach
 from ...torch.recurrent import select
 from ..tuning import TUNER, Config, about
 from .activations import REFERENCES, activate
+from .codes import kind_of
 from .cost import Cost, nbytes
 from .linear import PLAIN, Epilogue, dotted
 
@@ -123,18 +124,18 @@ def _launched(
     (batch, made, outputs), (past, _, by, stride) = y.shape, window
     rows, n, dims, taps = batch * made, outputs // groups, weight.shape[1], weight.shape[2]
     residual = None if then.residual is None else then.residual.contiguous()
-    tensors = (x, weight, bias, residual, lengths, y)
+    tensors, kind = (x, weight, bias, residual, lengths, y), kind_of(x, weight)
 
     def run(config: Config) -> None:
         parts = triton.cdiv(n, config.sizes["BLOCK_N"])
         _convolved[triton.cdiv(rows, config.sizes["BLOCK_M"]), groups * parts](
             *given(tensors), rows, x.shape[1], dims, n, dims * taps, outputs, parts, made,
-            past, by, stride, *x.stride(), *weight.stride(), then.factor, ACT=then.activation,
-            BIAS=bias is not None, RESIDUAL=residual is not None, LENGTHS=lengths is not None,
-            **config.options(),
+            past, by, stride, *x.stride(), *weight.stride(), then.factor, KIND=kind,
+            ACT=then.activation, BIAS=bias is not None, RESIDUAL=residual is not None,
+            LENGTHS=lengths is not None, **config.options(),
         )  # fmt: skip
 
-    shape = (about(rows), n, dims, taps, groups, x.dtype)
+    shape = (about(rows), n, dims, taps, groups, x.dtype, kind)
     run(TUNER.best("conv1d", shape, TILES, run, x.device))
 
 
@@ -173,7 +174,8 @@ def finished(
 def _convolved(
     x, weight, bias, residual, lengths, y, M, T, D, N, K, outputs, parts, made,
     past, by, stride, x_batch, x_frame, x_dim, w_row, w_dim, w_tap, factor,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, ACT: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, KIND: tl.constexpr,
+    ACT: tl.constexpr,
     BIAS: tl.constexpr, RESIDUAL: tl.constexpr, LENGTHS: tl.constexpr,
 ):  # fmt: skip
     """A program makes `BLOCK_M` frames, of all utterances in a row, by `BLOCK_N` of a group's `N`
@@ -196,7 +198,7 @@ def _convolved(
         row = tl.load(at[:, None] + (gap * x_frame + d * x_dim)[None, :], there, 0.0)
         known = (k < K)[:, None] & (n < N)[None, :]
         value = tl.load(of[None, :] + (d * w_dim + tap * w_tap)[:, None], known, 0.0)
-        acc = dotted(row, value, acc)
+        acc = dotted(row, value, acc, KIND)
     place = rows[:, None].to(tl.int64) * outputs + column[None, :]
     inside = (rows < M)[:, None] & (n < N)[None, :]
     finished(

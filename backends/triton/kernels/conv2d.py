@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...torch.leaves import Convf, Reach
 from ..tuning import TUNER, Config, about
+from .codes import kind_of
 from .conv1d import TILES, ends, finished, followed, given, kept
 from .cost import Cost, nbytes
 from .linear import PLAIN, Epilogue, dotted
@@ -110,18 +111,18 @@ def _launched(
     rows, n, (_, channels, size, taps) = batch * made * high, outputs // groups, weight.shape
     residual = None if then.residual is None else then.residual.contiguous()
     tensors = (x, weight.contiguous(), bias, residual, lengths, y)
-    inner = channels * size * taps
+    inner, kind = channels * size * taps, kind_of(x, weight)
 
     def run(config: Config) -> None:
         parts = triton.cdiv(n, config.sizes["BLOCK_N"])
         _convolved[triton.cdiv(rows, config.sizes["BLOCK_M"]), groups * parts](
             *given(tensors), rows, x.shape[1], channels, x.shape[3], n, inner, outputs, parts,
             made, high, past, by, stride, hop, (size - 1) // 2, *x.stride(), then.factor,
-            SIZE=size, TAPS=taps, ACT=then.activation, BIAS=bias is not None,
+            SIZE=size, TAPS=taps, KIND=kind, ACT=then.activation, BIAS=bias is not None,
             RESIDUAL=residual is not None, LENGTHS=lengths is not None, **config.options(),
         )  # fmt: skip
 
-    shape = (about(rows, 1 << 12), n, channels, size, taps, groups, hop, x.dtype)
+    shape = (about(rows, 1 << 12), n, channels, size, taps, groups, hop, x.dtype, kind)
     run(TUNER.best("conv2d", shape, TILES, run, x.device))
 
 
@@ -133,8 +134,8 @@ def _convolved(
     x, weight, bias, residual, lengths, y, M, T, C, F, N, K, outputs, parts, made, high,
     past, by, stride, hop, side, x_batch, x_frame, x_channel, x_band, factor,
     SIZE: tl.constexpr, TAPS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-    LENGTHS: tl.constexpr,
+    BLOCK_K: tl.constexpr, KIND: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr,
+    RESIDUAL: tl.constexpr, LENGTHS: tl.constexpr,
 ):  # fmt: skip
     """A program makes `BLOCK_M` bands, of all frames of all utterances in a row, by `BLOCK_N` of a
     group's `N` channels, of `C` channels each."""
@@ -157,7 +158,7 @@ def _convolved(
         offset = gap * x_frame + up * x_band + (group * C + c) * x_channel
         row = tl.load(at[:, None] + offset[None, :], there, 0.0)
         known = (k < K)[:, None] & (n < N)[None, :]
-        acc = dotted(row, tl.load(of[None, :] + k[:, None], known, 0.0), acc)
+        acc = dotted(row, tl.load(of[None, :] + k[:, None], known, 0.0), acc, KIND)
     place = ((step.to(tl.int64) * outputs) * high + rows % high)[:, None] + column[None, :] * high
     inside = (rows < M)[:, None] & (n < N)[None, :]
     finished(

@@ -17,21 +17,22 @@ kernel that moves the pointers does it. With so many streams that each can have 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..packed import Packed, Weight, bytes_of, shape_of
+from ..packed import Weight, bytes_of, shape_of
 from ..tuning import TUNER, Config, about
 from . import embed as embedding
 from . import linear as product
 from . import lstm as recurrence
 from .activations import tanh
+from .codes import in_ptx, kind_of, parts_of, values
 from .cost import Cost
-from .linear import dotted, places, values
+from .linear import dotted
 
 LOW = tl.constexpr(-1e30)
 """Below every score. It is finite, so that differences of two such are no NaN."""
@@ -319,8 +320,8 @@ _TILES = tuple(
     Config({"BLOCK": block, "BLOCK_K": 64}, warps, 3)
     for block, warps in ((64, 4), (32, 4), (32, 2), (16, 2), (128, 4))
 )
-_PACKED_TILES = tuple(replace(tile, stages=1) for tile in _TILES[:-1])
-"""Codes go through registers, which stages only take shared memory and compiling time for."""
+_PACKED_TILES = tuple(replace(tile, stages=1) for tile in _TILES)
+"""Codes go through registers, which stages only take shared memory for."""
 _ALONE = Config({"BLOCK": 64, "BLOCK_K": 64}, 4, 3)
 _PACKED_ALONE = Config({"BLOCK": 32, "BLOCK_K": 64}, 4, 1)
 """These are not measured: a stream that was moved on is not where it was."""
@@ -334,32 +335,30 @@ def _split(e: Tensor, p: Tensor, at: _Three, joint: Joint, window: int) -> _Thre
     row's and tile's maximum, its class, and the sum of exponentials. `at` are the slots of the
     streams, where their windows begin, and where their frames end, `[B]`."""
     (classes, width), rows = shape_of(joint.weight), len(e) * window
-    weight, lane, kind = _read(joint)
+    weight, quads, kind = _read(joint, e)
 
     def run(config: Config) -> _Three:
         count = triton.cdiv(classes, config.sizes["BLOCK"])
         high = e.new_empty(rows, count, dtype=FLOAT)
         parts = high, torch.empty_like(high, dtype=torch.int32), torch.empty_like(high)
         _joint[triton.cdiv(rows, ROWS), count](
-            e, p, *at, *weight, *parts, rows, e.stride(0), e.stride(1), classes, width, lane, count,
-            WINDOW=window, ROWS=ROWS, **kind, **config.options(),
+            e, p, *at, *weight, *parts, rows, e.stride(0), e.stride(1), classes, width, quads,
+            count, WINDOW=window, ROWS=ROWS, **kind, **config.options(),
         )  # fmt: skip
         return parts
 
-    shape = (about(rows), classes, width, kind["BITS"], e.dtype)
+    shape = (about(rows), classes, width, kind["BITS"], e.dtype, kind["KIND"])
     tiles = _PACKED_TILES if kind["BITS"] else _TILES
     return run(TUNER.best("greedy.joint", shape, tiles, run, e.device))
 
 
-def _read(joint: Joint) -> tuple[tuple[Tensor, ...], int, dict[str, int]]:
-    """Words, codebook, scales and bias; words a lane; and what they are. A float weight is all."""
-    weight, bias = joint.weight, joint.bias
-    kind = {"BITS": weight.bits if isinstance(weight, Packed) else 0, "BIAS": bias is not None}
-    if not isinstance(weight, Packed):
-        weight = weight.contiguous()
-        return (weight, weight, weight, weight if bias is None else bias), 0, kind
-    words = weight.words
-    return (words, weight.book, weight.scale, words if bias is None else bias), words.shape[1], kind
+def _read(joint: Joint, e: Tensor) -> tuple[tuple[Tensor, ...], int, dict[str, Any]]:
+    """Weight, codebook, scales and bias; vectors of words a row; and what they are."""
+    parts, quads, bits = parts_of(joint.weight)
+    bias = parts[0] if joint.bias is None else joint.bias
+    kind: dict[str, Any] = {"BITS": bits, "BIAS": joint.bias is not None}
+    kind |= {"PTX": in_ptx(e), "KIND": kind_of(e, joint.weight)}
+    return (*parts, bias), quads, kind
 
 
 def _look(
@@ -385,9 +384,9 @@ def _look(
             num_warps=min(8, max(1, plan.window * wide // 256)),
         )  # fmt: skip
         return
-    weight, lane, kind = _read(joint)
+    weight, quads, kind = _read(joint, e)
     _scan[(len(e),)](
-        e, streams.output, *at, *weight, *made, *sizes, e.stride(0), e.stride(1), width, lane,
+        e, streams.output, *at, *weight, *made, *sizes, e.stride(0), e.stride(1), width, quads,
         ROWS=ROWS, **kind, **(_PACKED_ALONE if kind["BITS"] else _ALONE).options(),
     )  # fmt: skip
 
@@ -406,25 +405,17 @@ def _hidden(e, p, k, there, D):
 
 @triton.jit
 def _scores(
-    e, p, there, words, book, scale, bias, n, V, D, per_lane,
-    BITS: tl.constexpr, BIAS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
-    BLOCK_K: tl.constexpr,
+    e, p, there, weight, book, scale, bias, n, V, D, quads,
+    BITS: tl.constexpr, BIAS: tl.constexpr, PTX: tl.constexpr, KIND: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """float32 `[ROWS, BLOCK]` of the classes n; minus infinity where there is no such class."""
     acc = tl.zeros((ROWS, BLOCK), tl.float32)
-    if BITS == 0:
-        for first in range(0, D, BLOCK_K):
-            k = first + tl.arange(0, BLOCK_K)
-            known = (k < D)[:, None] & (n < V)[None, :]
-            w = tl.load(words + n[None, :].to(tl.int64) * D + k[:, None], known, 0.0)
-            acc = dotted(_hidden(e, p, k, there, D), w, acc)
-    else:
-        for tile in range(tl.cdiv(D, 16 * places(BITS))):
-            low = tl.zeros((BLOCK, 16), tl.uint32)
-            for at in tl.static_range(places(BITS)):
-                k = (tile * places(BITS) + at) * 16 + tl.arange(0, 16)
-                w, low = values(low, words, book, n, n < V, tile, per_lane, at, BITS)
-                acc = dotted(_hidden(e, p, k, there, D), tl.trans(w), acc)
+    for first in range(0, D, BLOCK_K):
+        row = _hidden(e, p, first + tl.arange(0, BLOCK_K), there, D)
+        w = values(weight, book, n.to(tl.int64), n < V, first, D, quads, BITS, BLOCK_K, PTX, KIND)
+        acc = dotted(row, tl.trans(w), acc, KIND)
+    if BITS > 0:
         acc *= tl.load(scale + n, n < V, 0.0)[None, :]
     if BIAS:
         acc += tl.load(bias + n, n < V, 0.0).to(tl.float32)[None, :]
@@ -452,10 +443,10 @@ def _log(total):
 
 @triton.jit(do_not_specialize=("M",))
 def _joint(
-    e, p, slots, starts, ends, words, book, scale, bias, high, best, total,
-    M, e_stream, e_frame, V, D, per_lane, parts,
-    BITS: tl.constexpr, BIAS: tl.constexpr, WINDOW: tl.constexpr, ROWS: tl.constexpr,
-    BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
+    e, p, slots, starts, ends, weight, book, scale, bias, high, best, total,
+    M, e_stream, e_frame, V, D, quads, parts,
+    BITS: tl.constexpr, BIAS: tl.constexpr, PTX: tl.constexpr, KIND: tl.constexpr,
+    WINDOW: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """A program makes `BLOCK` classes of `ROWS` rows, `WINDOW` of which are a stream's.
 
@@ -470,8 +461,8 @@ def _joint(
         frame = e + b.to(tl.int64) * e_stream + t.to(tl.int64) * e_frame
         said = p + tl.load(slots + b, there, 0).to(tl.int64) * D
         x = _scores(
-            frame, said, there, words, book, scale, bias, n, V, D, per_lane,
-            BITS, BIAS, ROWS, BLOCK, BLOCK_K,
+            frame, said, there, weight, book, scale, bias, n, V, D, quads,
+            BITS, BIAS, PTX, KIND, ROWS, BLOCK, BLOCK_K,
         )  # fmt: skip
         nothing = tl.zeros((ROWS,), tl.int32)
         a, which, s = _higher(nothing + LOW, nothing + V - 1, nothing.to(tl.float32), x, n)
@@ -567,11 +558,11 @@ def _take(
 
 @triton.jit(do_not_specialize=("most",))
 def _scan(
-    e, p, slots, starts, ends, words, book, scale, bias, here, frame, sums,
+    e, p, slots, starts, ends, weight, book, scale, bias, here, frame, sums,
     labels, frames, scores, counts, step_labels, step_slots, spare, most, per_frame, V,
-    e_stream, e_frame, D, per_lane,
-    BITS: tl.constexpr, BIAS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
-    BLOCK_K: tl.constexpr,
+    e_stream, e_frame, D, quads,
+    BITS: tl.constexpr, BIAS: tl.constexpr, PTX: tl.constexpr, KIND: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """A program takes one stream, a window of `ROWS` frames after the other, to its next label."""
     b, place = tl.program_id(0), tl.arange(0, ROWS)
@@ -587,8 +578,8 @@ def _scan(
         for begin in range(0, V, BLOCK):
             n = begin + tl.arange(0, BLOCK)
             x = _scores(
-                rows, said, t < end, words, book, scale, bias, n, V, D, per_lane,
-                BITS, BIAS, ROWS, BLOCK, BLOCK_K,
+                rows, said, t < end, weight, book, scale, bias, n, V, D, quads,
+                BITS, BIAS, PTX, KIND, ROWS, BLOCK, BLOCK_K,
             )  # fmt: skip
             high, best, total = _higher(high, best, total, x, n)
         passed, more, found, sure = _walk(best, _log(total), end - at, V - 1, ROWS)

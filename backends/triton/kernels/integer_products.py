@@ -17,12 +17,12 @@ from torch import Tensor
 
 from ...nna.fixed import Rescale
 from ..tuning import TUNER, Config, about
+from .codes import DEEPEST
 from .cost import Cost, nbytes
 from .integers import AXES, Codes, rescaled, saturated
-from .linear import FEW
 
-DEEPEST = (1 << 17) - 1
-"""Products of codes whose sum is sure to fit into int32."""
+FEW = 8
+"""Rows up to which a product is not worth the fill of a tensor core."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """Products with a weight, `factor * act(x W^T + b) + residual`, in float or in 1 to 8 bits.
 
-Few rows (a step of some streams) multiply and add in registers, and are bound by reading W; more
-rows go through the tensor cores. A packed W is read in its own bits, 16 columns at a time
-(`packed.py`); its codebook stays in the cache.
+One row (a step of one stream) is bound by reading W (`one_row.py`); more go through the tensor
+cores. A packed W is read in its own bits (`codes.py`).
 """
 
 from __future__ import annotations
@@ -15,13 +14,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..packed import Packed, Weight, bytes_of, dense_of, shape_of
+from ..packed import Weight, bytes_of, dense_of, shape_of
 from ..tuning import TUNER, Config, about
 from .activations import REFERENCES, activate
+from .codes import DEEPEST, as_kind, in_ptx, kind_of, parts_of, values
 from .cost import Cost
-
-FEW = 8
-"""Rows up to which a product is not worth the fill of a tensor core."""
+from .one_row import ONE_ROW, row_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,8 @@ def linear(
     then: Epilogue = PLAIN,
     out: Tensor | None = None,
 ) -> Tensor:
-    """`[..., N]` of `[..., K]` and a weight `[N, K]`, in x's dtype.
+    """`[..., N]` of `[..., K]` and a weight `[N, K]`, in x's dtype; tensor cores multiply in a half
+    type where x or the weight is in one.
 
     Raises ValueError where the widths differ: a kernel would read what is behind.
     """
@@ -55,10 +54,7 @@ def linear(
     residual = None if then.residual is None else then.residual.reshape(-1, n).contiguous()
     if prod(y.shape) == 0:
         return y.view(*x.shape[:-1], n)
-    if isinstance(weight, Packed):
-        _packed(rows, weight, bias, residual, y, then)
-    else:
-        _float(rows, weight, bias, residual, y, then)
+    _launch(rows, weight, bias, residual, y, then)
     return y.view(*x.shape[:-1], n)
 
 
@@ -85,11 +81,6 @@ def cost(rows: int, weight: Weight, element: int = 4) -> Cost:
 
 # --- launches ---
 
-_FEW = tuple(Config({"BLOCK": block}, warps) for block in (16, 32, 64) for warps in (1, 2, 4))
-_MANY = tuple(
-    Config({"BLOCK_M": m, "BLOCK_N": n}, warps)
-    for m, n, warps in ((16, 64, 4), (32, 64, 4), (64, 64, 4), (64, 128, 8), (128, 128, 8))
-)
 _FLOAT = tuple(
     Config({"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k}, warps, stages)
     for m, n, k, warps, stages in (
@@ -97,61 +88,53 @@ _FLOAT = tuple(
         *((64, 128, 32, 8, 3), (128, 128, 32, 8, 3), (16, 32, 128, 4, 2)),
     )
 )
+_PACKED = tuple(
+    Config({"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k}, warps)
+    for m, n, k, warps in (
+        *((16, 64, 64, 4), (16, 32, 128, 4), (32, 64, 64, 4), (64, 64, 64, 4)),
+        *((64, 128, 64, 8), (128, 128, 64, 8)),
+    )
+)
 
 
-def _packed(
+def _launch(
     x: Tensor,
-    weight: Packed,
+    weight: Weight,
     bias: Tensor | None,
     residual: Tensor | None,
     y: Tensor,
     then: Epilogue,
 ) -> None:
-    m, few = len(x), len(x) <= FEW
-    tensors = (x, weight.words, weight.book, weight.scale, bias, residual, y)
-    sizes = (m, weight.rows, weight.columns, weight.words.shape[1], x.stride(0), then.factor)
+    (m, k), n = x.shape, len(y.T)
+    one = m == 1 and k <= DEEPEST
+    (parts, quads, bits), products = parts_of(weight), kind_of(x, weight)
+    tensors = _given((x, *parts, bias, residual, y))
+    kind = {"BITS": bits, "ACT": then.activation, "PTX": in_ptx(x)}
+    kind |= {"BIAS": bias is not None, "RESIDUAL": residual is not None}
 
     def run(config: Config) -> None:
-        given = config.sizes
-        parts = triton.cdiv(weight.rows, given["BLOCK" if few else "BLOCK_N"])
-        grid = (parts,) if few else (triton.cdiv(m, given["BLOCK_M"]), parts)
-        rows = {"ROWS": triton.next_power_of_2(m)} if few else {}
-        (_few_rows if few else _many_rows)[grid](
-            *_given(tensors), *sizes, BITS=weight.bits, ACT=then.activation,
-            BIAS=bias is not None, RESIDUAL=residual is not None, **rows, **config.options(),
-        )  # fmt: skip
-
-    shape = (about(m), weight.rows, weight.columns, weight.bits, x.dtype)
-    name = "linear.few" if few else "linear.many"
-    run(TUNER.best(name, shape, _few(m) if few else _MANY, run, x.device))
-
-
-def _few(rows: int) -> tuple[Config, ...]:
-    """Those of few rows that keep their sums in registers, at most 128 a thread."""
-    sums = triton.next_power_of_2(rows) * 16
-    return tuple(one for one in _FEW if one.sizes["BLOCK"] * sums <= one.warps * 32 * 128)
-
-
-def _float(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    residual: Tensor | None,
-    y: Tensor,
-    then: Epilogue,
-) -> None:
-    (m, k), n = x.shape, len(weight)
-    weight = weight.contiguous()
-
-    def run(config: Config) -> None:
+        if one:
+            _row[(triton.cdiv(n, config.sizes["BLOCK"]),)](
+                *tensors, n, k, quads, then.factor, **kind, **config.options()
+            )
+            return
         grid = triton.cdiv(m, config.sizes["BLOCK_M"]), triton.cdiv(n, config.sizes["BLOCK_N"])
         _product[grid](
-            *_given((x, weight, bias, residual, y)), m, n, k, x.stride(0), then.factor,
-            ACT=then.activation, BIAS=bias is not None, RESIDUAL=residual is not None,
+            *tensors,
+            m,
+            n,
+            k,
+            quads,
+            x.stride(0),
+            then.factor,
+            KIND=products,
+            **kind,
             **config.options(),
-        )  # fmt: skip
+        )
 
-    run(TUNER.best("linear.float", (about(m), n, k, x.dtype), _FLOAT, run, x.device))
+    tiles = ONE_ROW if one else _PACKED if bits else _FLOAT
+    shape = (about(m), n, k, bits, x.dtype, products)
+    run(TUNER.best("linear.one" if one else "linear", shape, tiles, run, x.device))
 
 
 def _given(tensors: tuple[Tensor | None, ...]) -> list[Tensor]:
@@ -178,88 +161,28 @@ def _finished(
     tl.store(y + place, acc.to(y.dtype.element_ty), inside)
 
 
-@triton.constexpr_function
-def places(bits):
-    """How many codes of a lane a tile has: whole words of them, as few as can be."""
-    return 32 // (bits & -bits)
-
-
 @triton.jit
-def word_at(words, n, inside, word, per_lane):
-    """uint32 `[N, 16]`: a word of every lane of some rows."""
-    at = words + (n[:, None].to(tl.int64) * per_lane + word) * 16 + tl.arange(0, 16)[None, :]
-    return tl.load(at, inside[:, None] & (word < per_lane), 0).to(tl.uint32, bitcast=True)
-
-
-@triton.jit
-def values(
-    low, words, book, n, inside, tile, per_lane, P: tl.constexpr, BITS: tl.constexpr
+def _row(
+    x, weight, book, scale, bias, residual, y, N, K, quads, factor,
+    BITS: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
+    PTX: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """`[N, 16]`: what the codes at place `P` of a tile stand for, in every lane; and the word that
-    the next place begins in, `low` being that of this one, so that each word is read once."""
-    first = tile * (BITS * places(BITS) // 32) + P * BITS // 32
-    shift: tl.constexpr = P * BITS % 32
-    if shift == 0:
-        low = word_at(words, n, inside, first, per_lane)
-    code = low >> shift
-    if shift + BITS > 32:
-        low = word_at(words, n, inside, first + 1, per_lane)
-        code = code | (low << (32 - shift))
-    return tl.load(book + (code & ((1 << BITS) - 1)).to(tl.int32)), low
-
-
-@triton.jit
-def _few_rows(
-    x, words, book, scale, bias, residual, y, M, N, K, per_lane, stride, factor,
-    ROWS: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr, ACT: tl.constexpr,
-    BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-):  # fmt: skip
-    """A program makes `BLOCK` outputs of all rows."""
+    """A program makes `BLOCK` outputs of one row."""
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    rows, lane = tl.arange(0, ROWS), tl.arange(0, 16)
-    acc = tl.zeros((ROWS, BLOCK, 16), tl.float32)
-    for tile in range(tl.cdiv(K, 16 * places(BITS))):
-        low = tl.zeros((BLOCK, 16), tl.uint32)
-        for p in tl.static_range(places(BITS)):
-            k = (tile * places(BITS) + p) * 16 + lane
-            there = (rows < M)[:, None] & (k < K)[None, :]
-            row = tl.load(x + rows[:, None] * stride + k[None, :], there, 0.0).to(tl.float32)
-            value, low = values(low, words, book, n, n < N, tile, per_lane, p, BITS)
-            acc += row[:, None, :] * value[None, :, :]
-    total = tl.sum(acc, 2) * tl.load(scale + n, n < N, 0.0)[None, :]
-    _finished(total, n, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
-
-
-@triton.jit(do_not_specialize=("M",))
-def _many_rows(
-    x, words, book, scale, bias, residual, y, M, N, K, per_lane, stride, factor,
-    BITS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, ACT: tl.constexpr,
-    BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-):  # fmt: skip
-    """A program makes a tile `[BLOCK_M, BLOCK_N]`."""
-    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
-    lane = tl.arange(0, 16)
-    acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    for tile in range(tl.cdiv(K, 16 * places(BITS))):
-        low = tl.zeros((BLOCK_N, 16), tl.uint32)
-        for p in tl.static_range(places(BITS)):
-            k = (tile * places(BITS) + p) * 16 + lane
-            there = (rows < M)[:, None] & (k < K)[None, :]
-            row = tl.load(x + rows[:, None].to(tl.int64) * stride + k[None, :], there, 0.0)
-            value, low = values(low, words, book, n, n < N, tile, per_lane, p, BITS)
-            acc = dotted(row, tl.trans(value), acc)
-    acc *= tl.load(scale + n, n < N, 0.0)[None, :]
-    _finished(acc, n, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
+    total = row_sums(
+        x, x, K, K, weight, book, scale, n.to(tl.int64), n < N, quads, False, BITS, CHUNK, PTX
+    )[None, :]  # fmt: skip
+    _finished(total, n, tl.arange(0, 1), bias, residual, y, 1, N, factor, ACT, BIAS, RESIDUAL)
 
 
 @triton.jit(do_not_specialize=("M",))
 def _product(
-    x, weight, bias, residual, y, M, N, K, stride, factor,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, ACT: tl.constexpr,
-    BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
+    x, weight, book, scale, bias, residual, y, M, N, K, quads, stride, factor,
+    BITS: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
+    PTX: tl.constexpr, KIND: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """The same with a weight in float."""
+    """A program makes a tile `[BLOCK_M, BLOCK_N]`."""
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
@@ -267,15 +190,16 @@ def _product(
         k = first + tl.arange(0, BLOCK_K)
         there = (rows < M)[:, None] & (k < K)[None, :]
         row = tl.load(x + rows[:, None].to(tl.int64) * stride + k[None, :], there, 0.0)
-        known = (k < K)[:, None] & (n < N)[None, :]
-        value = tl.load(weight + n[None, :].to(tl.int64) * K + k[:, None], known, 0.0)
-        acc = dotted(row, value, acc)
+        value = values(
+            weight, book, n.to(tl.int64), n < N, first, K, quads, BITS, BLOCK_K, PTX, KIND
+        )
+        acc = dotted(row, tl.trans(value), acc, KIND)
+    if BITS > 0:
+        acc *= tl.load(scale + n, n < N, 0.0)[None, :]
     _finished(acc, n, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
 
 
 @triton.jit
-def dotted(a, b, acc):
-    """`acc + a b`: in the dtype of `a` where that is a half one, otherwise in whole float32."""
-    if a.dtype == tl.float32:
-        return tl.dot(a, b.to(tl.float32), acc, input_precision="ieee")
-    return tl.dot(a, b.to(a.dtype), acc)
+def dotted(a, b, acc, KIND: tl.constexpr):
+    """`acc + a b`: in a half type, or in whole float32."""
+    return tl.dot(as_kind(a, KIND), as_kind(b, KIND), acc, input_precision="ieee")

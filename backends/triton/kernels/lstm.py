@@ -22,8 +22,10 @@ from torch import Tensor
 from ..packed import Packed, Weight, bytes_of, dense_of, shape_of
 from ..tuning import TUNER, Config, about
 from .activations import tanh
+from .codes import DEEPEST, in_ptx, kind_of, parts_of, values
 from .cost import Cost
-from .linear import dotted, linear, places, values
+from .linear import dotted, linear
+from .one_row import row_sums
 
 GATES = (0, 1, 2, 3)
 """Which quarter of the weight's rows is the input, forget, cell and output gate."""
@@ -102,7 +104,7 @@ def lstm(
     batch, frames, width = x.shape
     if batch * frames == 0:
         return x.new_zeros(batch, frames, c.shape[1]), h, c
-    own = dense_of(weight).to(x.dtype)
+    own = weight.dense().to(weight.products) if isinstance(weight, Packed) else weight
     given = linear(x, own[:, :width].contiguous(), bias)
     y, last = x.new_empty(batch, frames, c.shape[1]), c.clone()
     _launch_sequence(given, h.contiguous(), last, own[:, width:].contiguous(), gates, y)
@@ -141,7 +143,15 @@ def cost(batch: int, frames: int, weight: Weight, cells: int, element: int = 4) 
 # --- launches ---
 
 _STEP = tuple(
-    Config({"BLOCK": block, "BLOCK_K": 64}, warps) for block in (16, 8, 32) for warps in (4, 2)
+    Config({"BLOCK": block, "BLOCK_K": k}, warps)
+    for block, k, warps in ((16, 64, 4), (32, 64, 4), (16, 128, 4), (8, 128, 4), (8, 64, 2))
+)
+_STEP_OF_ONE = tuple(
+    Config({"BLOCK": block, "BLOCK_K": k}, warps)
+    for block, k, warps in (
+        *((4, 1024, 4), (2, 1024, 4), (4, 512, 4), (2, 2048, 4), (4, 2048, 4), (8, 512, 8)),
+        *((2, 512, 2), (1, 1024, 2)),
+    )
 )
 _SEQUENCE = tuple(
     Config({"BLOCK": block, "BLOCK_K": 64}, warps) for block in (64, 32, 16) for warps in (4, 8)
@@ -158,34 +168,27 @@ def _launch_step(
     out: tuple[Tensor, Tensor],
 ) -> None:
     (batch, width), (h, c, slots), (y, cells) = x.shape, states, out
-    words, book, scale, bits = _parts(weight)
+    (words, book, scale), quads, bits = parts_of(weight)
+    one, kind = batch == 1 and width + h.shape[1] <= DEEPEST, kind_of(x, weight)
 
     def run(config: Config, cells: Tensor) -> None:
-        block = config.sizes["BLOCK"]
-        rows = max(1, min(16, triton.next_power_of_2(batch)))
-        grid = triton.cdiv(c.shape[1], block), triton.cdiv(batch, rows)
+        rows = 1 if one else 16
+        grid = triton.cdiv(c.shape[1], config.sizes["BLOCK"]), triton.cdiv(batch, rows)
         _step[grid](
             x, h, c, x if slots is None else slots, words, book, scale,
-            x if bias is None else bias, y, cells, batch, width, h.shape[1], c.shape[1],
-            words.shape[1],
+            x if bias is None else bias, y, cells, batch, width, h.shape[1], c.shape[1], quads,
             GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3], BITS=bits, ROWS=rows,
-            DOT=rows == 16, BIAS=bias is not None, SLOTS=slots is not None, **config.options(),
+            BIAS=bias is not None, SLOTS=slots is not None, PTX=in_ptx(x), KIND=kind,
+            **config.options(),
         )  # fmt: skip
 
-    shape = (about(batch, 64), width + h.shape[1], c.shape[1], bits, x.dtype)
-    candidates = tuple(c for c in _STEP if c.sizes["BLOCK"] >= 16) if batch > 8 else _STEP
+    shape = (about(batch, 64), width + h.shape[1], c.shape[1], bits, x.dtype, kind)
 
     def measured(config: Config) -> None:
         run(config, torch.empty_like(cells))  # states stay as they are
 
-    run(TUNER.best("lstm.step", shape, candidates, measured, x.device), cells)
-
-
-def _parts(weight: Weight) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Words, codebook, scales and bits; of a float weight itself and 0 bits."""
-    if isinstance(weight, Packed):
-        return weight.words, weight.book, weight.scale, weight.bits
-    return weight, weight, weight, 0
+    name, tiles = ("lstm.one", _STEP_OF_ONE) if one else ("lstm.step", _STEP)
+    run(TUNER.best(name, shape, tiles, measured, x.device), cells)
 
 
 def _launch_sequence(
@@ -207,7 +210,7 @@ def _launch_sequence(
         run(config, c.clone())  # cells are written where they lie
 
     if candidates:
-        shape = (about(len(y), 64), about(y.shape[1]), cells, y.dtype)
+        shape = (about(len(y), 64), about(y.shape[1]), cells, y.dtype, weight.dtype)
         run(TUNER.best("lstm.sequence", shape, candidates, measured, y.device), c)
         return
     for t, frame in enumerate(given.split(1, 1)):
@@ -239,7 +242,7 @@ def _launch_frames(
     _sequence[(parts, groups)](
         given, h, c, weight, y, arrived, batch, frames, cells, parts,
         GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3],
-        BARRIER=parts > 1 and frames > 1, **config.options(),
+        KIND=kind_of(y, weight), BARRIER=parts > 1 and frames > 1, **config.options(),
     )  # fmt: skip
 
 
@@ -270,22 +273,6 @@ def _row(x, h, rows, slots, k, B, D, R):
 
 
 @triton.jit
-def _times(row, value, acc, DOT: tl.constexpr):
-    """`acc + row value^T`: `[ROWS, K]`, `[N, K]`, `[ROWS, N]`."""
-    if DOT:
-        return dotted(row, tl.trans(value), acc)
-    product = row.to(tl.float32)[:, None, :] * value.to(tl.float32)[None, :, :]
-    return acc + tl.sum(product, 2)
-
-
-@triton.jit
-def _float_gate(row, weight, n, k, inside, K, acc, DOT: tl.constexpr):
-    known = inside[:, None] & (k < K)[None, :]
-    value = tl.load(weight + n[:, None].to(tl.int64) * K + k[None, :], known, 0.0)
-    return _times(row, value, acc, DOT)
-
-
-@triton.jit
 def _apart(sums, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """`[ROWS, BLOCK]` for each gate, of sums that have them side by side for every cell."""
     even, odd = tl.split(tl.reshape(sums, (ROWS, BLOCK, 2, 2)))
@@ -296,13 +283,13 @@ def _apart(sums, ROWS: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def _step(
-    x, h, c, slots, words, book, scale, bias, y, cells, B, D, R, H, per_lane,
+    x, h, c, slots, weight, book, scale, bias, y, cells, B, D, R, H, quads,
     GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr,
     BITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
-    DOT: tl.constexpr, BIAS: tl.constexpr, SLOTS: tl.constexpr,
+    BIAS: tl.constexpr, SLOTS: tl.constexpr, PTX: tl.constexpr, KIND: tl.constexpr,
 ):  # fmt: skip
-    """A program makes `BLOCK` cells of `ROWS` streams; no other reads what it writes, were `cells`
-    c itself."""
+    """A program makes `BLOCK` cells of `ROWS` streams, 16 or the only one there is; no other reads
+    what it writes, were `cells` c itself."""
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     inside = n < H
@@ -310,22 +297,20 @@ def _step(
     unit = tl.program_id(0) * BLOCK + tl.arange(0, 4 * BLOCK) // 4
     gate = tl.arange(0, 4 * BLOCK) % 4
     quarter = tl.where(gate == 0, GI, tl.where(gate == 1, GF, tl.where(gate == 2, GG, GO)))
-    row_of, known = quarter * H + unit, unit < H
-    acc = tl.zeros((ROWS, 4 * BLOCK), tl.float32)
-    if BITS == 0:
-        for first in range(0, D + R, BLOCK_K):
-            k = first + tl.arange(0, BLOCK_K)
-            row = _row(x, h, rows, at, k, B, D, R)
-            acc = _float_gate(row, words, row_of, k, known, D + R, acc, DOT)
+    row_of, known = (quarter * H + unit).to(tl.int64), unit < H
+    if ROWS == 1:
+        acc = row_sums(
+            x, h + tl.min(at, 0) * R, D, D + R, weight, book, scale, row_of, known, quads,
+            True, BITS, BLOCK_K, PTX,
+        )[None, :]  # fmt: skip
     else:
-        for tile in range(tl.cdiv(D + R, 16 * places(BITS))):
-            low = tl.zeros((4 * BLOCK, 16), tl.uint32)
-            for p in tl.static_range(places(BITS)):
-                k = (tile * places(BITS) + p) * 16 + tl.arange(0, 16)
-                row = _row(x, h, rows, at, k, B, D, R)
-                w, low = values(low, words, book, row_of, known, tile, per_lane, p, BITS)
-                acc = _times(row, w, acc, DOT)
-        acc *= tl.load(scale + row_of, known, 0.0)[None, :]
+        acc = tl.zeros((ROWS, 4 * BLOCK), tl.float32)
+        for first in range(0, D + R, BLOCK_K):
+            row = _row(x, h, rows, at, first + tl.arange(0, BLOCK_K), B, D, R)
+            w = values(weight, book, row_of, known, first, D + R, quads, BITS, BLOCK_K, PTX, KIND)
+            acc = dotted(row, tl.trans(w), acc, KIND)
+        if BITS > 0:
+            acc *= tl.load(scale + row_of, known, 0.0)[None, :]
     if BIAS:
         acc += tl.load(bias + row_of, known, 0.0).to(tl.float32)[None, :]
     i, f, g, o = _apart(acc, ROWS, BLOCK)
@@ -334,6 +319,13 @@ def _step(
     made, after = _gated(i, f, g, o, tl.load(c + own, there, 0.0).to(tl.float32))
     tl.store(y + rows[:, None] * H + n[None, :], made.to(y.dtype.element_ty), there)
     tl.store(cells + own, after.to(cells.dtype.element_ty), there)
+
+
+@triton.jit
+def _gate(row, weight, n, k, inside, K, acc, KIND: tl.constexpr):
+    known = inside[:, None] & (k < K)[None, :]
+    value = tl.load(weight + n[:, None].to(tl.int64) * K + k[None, :], known, 0.0)
+    return dotted(row, tl.trans(value), acc, KIND)
 
 
 @triton.jit
@@ -347,7 +339,7 @@ def _sums(given, rows, n, t, gate, B, T, H, inside):
 def _sequence(
     given, h, c, weight, y, arrived, B, T, H, parts,
     GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr,
-    BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, BARRIER: tl.constexpr,
+    KIND: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr, BARRIER: tl.constexpr,
 ):  # fmt: skip
     """A program makes `BLOCK` cells of 16 sequences, frame after frame."""
     part, group = tl.program_id(0), tl.program_id(1)
@@ -372,10 +364,10 @@ def _sequence(
             before = before if t > 0 else h + rows[:, None].to(tl.int64) * H + k[None, :]
             # Others wrote it: not what a cache of this processor may hold of it.
             row = tl.load(before, known, 0.0, cache_modifier=".cg")
-            i = _float_gate(row, weight, n + GI * H, k, inside, H, i, True)
-            f = _float_gate(row, weight, n + GF * H, k, inside, H, f, True)
-            g = _float_gate(row, weight, n + GG * H, k, inside, H, g, True)
-            o = _float_gate(row, weight, n + GO * H, k, inside, H, o, True)
+            i = _gate(row, weight, n + GI * H, k, inside, H, i, KIND)
+            f = _gate(row, weight, n + GF * H, k, inside, H, f, KIND)
+            g = _gate(row, weight, n + GG * H, k, inside, H, g, KIND)
+            o = _gate(row, weight, n + GO * H, k, inside, H, o, KIND)
         made, cell = _gated(i, f, g, o, cell)
         at = y + (rows[:, None].to(tl.int64) * T + t) * H + n[None, :]
         tl.store(at, made.to(y.dtype.element_ty), mine[:, None] & inside[None, :])

@@ -78,7 +78,7 @@ from asrc.backends.triton.kernels.pointwise import Link, pointwise
 from asrc.backends.triton.kernels.rings import Moment, keep
 from asrc.backends.triton.kernels.running_sum import running_sum
 from asrc.backends.triton.kernels.transducer_loss import Batch, Lattice, gradient, sweep
-from asrc.backends.triton.packed import LANES, Packed
+from asrc.backends.triton.packed import Packed, fields_of, words_of
 from asrc.backends.triton.tuning import Config, Tuner
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -207,9 +207,9 @@ def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def narrow(rows: int, columns: int, bits: int) -> Packed:
-    words = triton.cdiv(triton.cdiv(columns, LANES) * bits, 32)
-    found = room(rows, words, LANES, dtype=torch.int32), room(1 << bits), room(rows)
-    return Packed(*found, bits, columns)
+    words = sum(words_of(width, triton.cdiv(columns, 8)) for width in fields_of(bits))
+    book = room(max(2, (1 << bits) // 4) if bits < 8 else 0, dtype=torch.int32)
+    return Packed(room(rows, words, dtype=torch.int32), book, room(rows), bits, columns)
 
 
 def _packed(rows: int, bits: int) -> Case:

@@ -16,6 +16,8 @@ from asrc.backends.torch import attention
 from asrc.backends.torch.examples import Length
 from asrc.backends.torch.initialise import initialise
 from asrc.backends.torch.lowered import Lowered
+from asrc.backends.torch.stepmodule import empty_states
+from asrc.backends.torch.trial import Trial
 from asrc.backends.triton.compare import differences
 from asrc.backends.triton.lowering import TritonModel, to_triton
 from asrc.backends.triton.modules import Attention, Linear
@@ -81,6 +83,27 @@ def test_numbers_are_those_of_pytorch(name: str, bits: int | None) -> None:
     assert [one.words for one in found if not one.ok] == []
     assert max(one.worst for one in found) < 1e-5
     assert left(to_triton(model)) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"), [*((name, None) for name in TWINS), ("conformer_transducer", 4)]
+)
+def test_products_in_a_half_type(name: str, bits: int | None) -> None:
+    """Near to PyTorch in float32, and further away than products in float32 are."""
+    model = twin(name) if bits is None else narrow(twin(name), bits)
+    lengths = Length(Fraction(1, 5), 2), Length(Fraction(1, 10), 1)
+    found = differences(model, lengths, precision=torch.float16)
+    assert [one.words for one in found if not one.ok] == []
+    assert 1e-5 < max(one.worst for one in found) < 2e-3
+
+
+def test_values_and_states_stay_in_float32() -> None:
+    """But what is computed inside of products."""
+    model = to_triton(twin("rnnt"), torch.float16)
+    found = Trial(model, (Length(Fraction(1, 5), 1),), 0).values
+    kinds = {x.dtype for x in found.values() if x.is_floating_point()}
+    states = empty_states(model.step("frames"), 1, model.like).values()
+    assert {x.dtype for x in states if x.is_floating_point()} == kinds == {torch.float32}
 
 
 @pytest.mark.long
