@@ -35,7 +35,7 @@ from .kernels.conv1d import conv1d
 from .kernels.conv2d import conv2d
 from .kernels.depthwise import Around, depthwise, of_norm
 from .kernels.embed import embed
-from .kernels.linear import Epilogue, linear
+from .kernels.linear import GLU, Epilogue, linear
 from .kernels.logmel import Tables, logmel, tables
 from .kernels.lstm import lstm, lstm_cell
 from .kernels.norm import WIDEST, layer_norm, softmax
@@ -157,6 +157,15 @@ class Linear(Producing):
         self.weight, self.filters = Packing(leaf), Kernel(leaf)
         self.kernel = "linear" if window is None else "conv1d"
 
+    def absorb(self, kind: str, value: object) -> bool:
+        """A gate of the last axis, too."""
+        if kind == GLU:
+            free = self.activation == "none" and self.factor == 1.0 and not self.residual
+            free = free and self.window is None and self.leaf.groups == 1
+            self.activation = GLU if free else self.activation
+            return free
+        return super().absorb(kind, value)
+
     def forward(self, *given: Tensor) -> Tensor:
         rows, more = (given[:-1], given[-1:]) if self.residual else (given, ())
         shape = self._shape(rows)
@@ -169,7 +178,7 @@ class Linear(Producing):
         first = rows[0].shape
         if self.window is not None:
             return first[0], first[1] // self.window[3], len(self.leaf.weight)
-        return (*first[:-1], len(self.leaf.weight))
+        return (*first[:-1], Epilogue(self.activation).outputs(len(self.leaf.weight)))
 
     def _product(self, rows: Sequence[Tensor], then: Epilogue) -> Tensor:
         leaf = self.leaf

@@ -33,6 +33,7 @@ from ..torch.leaves import (
     RmsNorm,
 )
 from ..torch.recurrent import Lstm, Scan
+from .kernels.linear import GLU
 from .kernels.norm import WIDEST
 from .kernels.pointwise import BINARY, MOST, Link
 from .modules import (
@@ -399,6 +400,11 @@ def _pair(kind: str) -> CallRow:
 def _glu(work: Rewriter, node: fx.Node) -> Made:
     x, axis = node.args
     assert isinstance(axis, int)
+    before = work.open_end(x)
+    module = None if before is None or before.chain or axis != -1 else before.module
+    if before is not None and module is not None and module.absorb(GLU, None):
+        before.values.append(value_of(node))
+        return before
     return work.by(node, Gated(axis), x)
 
 

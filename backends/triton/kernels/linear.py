@@ -21,14 +21,23 @@ from .codes import DEEPEST, as_kind, in_ptx, kind_of, parts_of, values
 from .cost import Cost
 from .one_row import ONE_ROW, row_sums
 
+GLU = "glu"
+
 
 @dataclass(frozen=True, slots=True)
 class Epilogue:
-    """What follows a product while it is in registers; `residual` is `[rows, outputs]`."""
+    """What follows a product while it is in registers; `residual` is `[rows, outputs]`.
+
+    The activation `glu` lets the second half of the outputs gate the first; that half comes out.
+    """
 
     activation: str = "none"
     factor: float = 1.0
     residual: Tensor | None = None
+
+    def outputs(self, rows: int) -> int:
+        """Of a weight with so many rows."""
+        return rows // 2 if self.activation == GLU else rows
 
 
 PLAIN = Epilogue()
@@ -49,6 +58,7 @@ def linear(
     n, k = shape_of(weight)
     if x.shape[-1] != k:
         raise ValueError(f"rows of {x.shape[-1]} numbers, and a weight for {k}")
+    n = then.outputs(n)
     rows = side_by_side(x.reshape(-1, x.shape[-1]))
     y = x.new_empty(len(rows), n) if out is None else out.view(-1, n)
     residual = None if then.residual is None else then.residual.reshape(-1, n).contiguous()
@@ -69,7 +79,10 @@ def reference(
     """The same in PyTorch, float32."""
     dense = dense_of(weight).float()
     y = torch.nn.functional.linear(x.float(), dense, None if bias is None else bias.float())
-    y = then.factor * REFERENCES[then.activation](y)
+    if then.activation == GLU:
+        y = then.factor * torch.nn.functional.glu(y, -1)
+    else:
+        y = then.factor * REFERENCES[then.activation](y)
     return y if then.residual is None else y + then.residual.reshape(y.shape).float()
 
 
@@ -88,6 +101,14 @@ _FLOAT = tuple(
         *((64, 128, 32, 8, 3), (128, 128, 32, 8, 3), (16, 32, 128, 4, 2)),
     )
 )
+_HALF = tuple(
+    Config({"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k}, warps, stages)
+    for m, n, k, warps, stages in (
+        *((16, 64, 64, 4, 3), (16, 32, 128, 4, 3), (32, 64, 64, 4, 3), (64, 64, 64, 4, 3)),
+        *((64, 128, 64, 4, 3), (128, 128, 64, 8, 3), (128, 256, 64, 8, 3), (64, 256, 64, 8, 3)),
+    )
+)
+"""Tensor cores take more of a row at once, and have more of the sums."""
 _PACKED = tuple(
     Config({"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k}, warps)
     for m, n, k, warps in (
@@ -105,7 +126,7 @@ def _launch(
     y: Tensor,
     then: Epilogue,
 ) -> None:
-    (m, k), n = x.shape, len(y.T)
+    (m, k), n = x.shape, shape_of(weight)[0]
     one = m == 1 and k <= DEEPEST
     (parts, quads, bits), products = parts_of(weight), kind_of(x, weight)
     tensors = _given((x, *parts, bias, residual, y))
@@ -120,20 +141,12 @@ def _launch(
             return
         grid = triton.cdiv(m, config.sizes["BLOCK_M"]), triton.cdiv(n, config.sizes["BLOCK_N"])
         _product[grid](
-            *tensors,
-            m,
-            n,
-            k,
-            quads,
-            x.stride(0),
-            then.factor,
-            KIND=products,
-            **kind,
+            *tensors, m, n, k, quads, x.stride(0), then.factor, KIND=products, **kind,
             **config.options(),
-        )
+        )  # fmt: skip
 
-    tiles = ONE_ROW if one else _PACKED if bits else _FLOAT
-    shape = (about(m), n, k, bits, x.dtype, products)
+    tiles = ONE_ROW if one else _PACKED if bits else _FLOAT if products == "float32" else _HALF
+    shape = (about(m), n, k, bits, x.dtype, products, then.activation == GLU)
     run(TUNER.best("linear.one" if one else "linear", shape, tiles, run, x.device))
 
 
@@ -146,16 +159,32 @@ def _given(tensors: tuple[Tensor | None, ...]) -> list[Tensor]:
 
 
 @triton.jit
+def _rows_of(first, N, ACT: tl.constexpr, BLOCK: tl.constexpr):
+    """Which rows of the weight a program has, and which there are: a gate beside what it gates."""
+    at = first + tl.arange(0, BLOCK)
+    rows = at
+    if ACT == "glu":
+        rows = at % 2 * (N // 2) + at // 2
+    return rows, at < N
+
+
+@triton.jit
 def _finished(
-    acc, n, rows, bias, residual, y, M, N, factor,
+    acc, n, known, first, rows, bias, residual, y, M, N, factor,
     ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
 ):  # fmt: skip
-    """Stores `[rows, n]` after bias, activation and residual."""
-    inside = (rows < M)[:, None] & (n < N)[None, :]
+    """Stores `[rows, outputs]` after bias, activation and residual, `first` being that of the
+    program, and n the rows of the weight."""
     if BIAS:
-        acc += tl.load(bias + n, n < N, 0.0).to(tl.float32)[None, :]
-    acc = factor * activate(acc, ACT)
-    place = rows[:, None].to(tl.int64) * N + n[None, :]
+        acc += tl.load(bias + n, known, 0.0).to(tl.float32)[None, :]
+    if ACT == "glu":
+        value, gate = tl.split(tl.reshape(acc, (acc.shape[0], acc.shape[1] // 2, 2)))
+        acc, made, outputs = factor * value * tl.sigmoid(gate), first // 2, N // 2
+    else:
+        acc, made, outputs = factor * activate(acc, ACT), first, N
+    column = made + tl.arange(0, acc.shape[1])
+    inside = (rows < M)[:, None] & (column < outputs)[None, :]
+    place = rows[:, None].to(tl.int64) * outputs + column[None, :]
     if RESIDUAL:
         acc += tl.load(residual + place, inside, 0.0).to(tl.float32)
     tl.store(y + place, acc.to(y.dtype.element_ty), inside)
@@ -167,12 +196,14 @@ def _row(
     BITS: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
     PTX: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """A program makes `BLOCK` outputs of one row."""
-    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    """A program has `BLOCK` rows of the weight."""
+    first = tl.program_id(0) * BLOCK
+    n, known = _rows_of(first, N, ACT, BLOCK)
     total = row_sums(
-        x, x, K, K, weight, book, scale, n.to(tl.int64), n < N, quads, False, BITS, CHUNK, PTX
+        x, x, K, K, weight, book, scale, n.to(tl.int64), known, quads, False, BITS, CHUNK, PTX
     )[None, :]  # fmt: skip
-    _finished(total, n, tl.arange(0, 1), bias, residual, y, 1, N, factor, ACT, BIAS, RESIDUAL)
+    row = tl.arange(0, 1)
+    _finished(total, n, known, first, row, bias, residual, y, 1, N, factor, ACT, BIAS, RESIDUAL)
 
 
 @triton.jit(do_not_specialize=("M",))
@@ -182,21 +213,21 @@ def _product(
     PTX: tl.constexpr, KIND: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """A program makes a tile `[BLOCK_M, BLOCK_N]`."""
-    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    """A program makes a tile of `BLOCK_M` rows by `BLOCK_N` of the weight's."""
+    rows, begin = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.program_id(1) * BLOCK_N
+    n, known = _rows_of(begin, N, ACT, BLOCK_N)
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for first in range(0, K, BLOCK_K):
         k = first + tl.arange(0, BLOCK_K)
         there = (rows < M)[:, None] & (k < K)[None, :]
         row = tl.load(x + rows[:, None].to(tl.int64) * stride + k[None, :], there, 0.0)
         value = values(
-            weight, book, n.to(tl.int64), n < N, first, K, quads, BITS, BLOCK_K, PTX, KIND
+            weight, book, n.to(tl.int64), known, first, K, quads, BITS, BLOCK_K, PTX, KIND
         )
         acc = dotted(row, tl.trans(value), acc, KIND)
     if BITS > 0:
-        acc *= tl.load(scale + n, n < N, 0.0)[None, :]
-    _finished(acc, n, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
+        acc *= tl.load(scale + n, known, 0.0)[None, :]
+    _finished(acc, n, known, begin, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
 
 
 @triton.jit

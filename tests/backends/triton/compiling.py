@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -222,6 +222,18 @@ def _packed(rows: int, bits: int) -> Case:
 def _product(dtype: torch.dtype) -> None:
     x, weight = room(64, 640, dtype=dtype), room(2560, 640, dtype=dtype)
     linear(x, weight, room(2560), Epilogue("swish", 0.5, room(64, 2560, dtype=dtype)))
+
+
+def _mixed(bits: int) -> Case:
+    """Rows in float32, products in a half type."""
+
+    def case(dtype: torch.dtype) -> None:
+        weight = replace(narrow(512, 256, bits), products=dtype) if bits else room(512, 256)
+        weight = weight if isinstance(weight, Packed) else weight.to(dtype)
+        for rows in (1, 64):
+            linear(room(rows, 256), weight, room(512), Epilogue("glu"))
+
+    return case
 
 
 def _step(streams: int, bits: int) -> Case:
@@ -439,6 +451,8 @@ CASES: Mapping[str, Case] = {
     **{f"linear.packed-{rows}x{bits}": _packed(rows, bits)
        for rows, bits in ((1, 3), (1, 4), (8, 3), (64, 4), (64, 5))},
     "linear.float": _product,
+    "linear.mixed-0": _mixed(0),
+    "linear.mixed-4": _mixed(4),
     **{f"lstm.step-{streams}x{bits}": _step(streams, bits)
        for streams, bits in ((1, 0), (1, 4), (64, 0), (64, 4))},
     "lstm.sequence-640": _sequence(640, 16),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -78,6 +80,36 @@ def test_what_follows(activation: str, kind: str) -> None:
     bias = None if positive else random(9, seed=2)
     then = Epilogue(activation, 0.5, random(2, 3, 9, seed=3))
     close(linear(x, weight, bias, then), reference(x, weight, bias, then), 2e-5)
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+@pytest.mark.parametrize("rows", [1, 3, 17])
+def test_a_gate_beside_what_it_gates(bits: int | None, rows: int) -> None:
+    """The second half of the outputs gates the first, in one kernel."""
+    guards, n = Guards(), 37
+    dense, bias = random(2 * n, 50, seed=1), guards.put(random(2 * n, seed=2))
+    weight = dense if bits is None else narrow(dense, bits)
+    then = Epilogue("glu", 0.5, guards.put(random(rows, n, seed=3)))
+    x, y = guards.put(random(rows, 50)), guards.room(rows, n)
+    linear(x, weight, bias, then, out=y)
+    close(y, reference(x, weight, bias, then), 1e-5)
+    guards.check()
+
+
+@pytest.mark.parametrize("bits", [None, 5])
+@pytest.mark.parametrize("rows", [1, 19])
+def test_products_in_half_types(bits: int | None, rows: int) -> None:
+    """A weight in float16 is multiplied in it, whatever the rows are in; sums are float32."""
+    dense = random(33, 70, seed=1)
+    weight = dense.half() if bits is None else replace(narrow(dense, bits), products=torch.float16)
+    x = random(rows, 70)
+    found, wanted = linear(x, weight), reference(x, weight)
+    assert found.dtype == torch.float32
+    close(found, wanted, 1e-3)
+    exact = rows == 1  # a row stays as it is
+    assert torch.allclose(found, wanted, rtol=1e-5, atol=1e-5) == exact
+    half = reference(x.half(), weight)
+    close(linear(x.half(), weight), half.half(), 1e-3)
 
 
 def test_rows_of_a_wider_tensor() -> None:
