@@ -35,7 +35,7 @@ from .kernels.conv1d import conv1d
 from .kernels.conv2d import conv2d
 from .kernels.depthwise import Around, depthwise, of_norm
 from .kernels.embed import embed
-from .kernels.linear import GLU, Epilogue, linear
+from .kernels.linear import GLU, Epilogue, Prologue, linear
 from .kernels.logmel import Tables, logmel, tables
 from .kernels.lstm import lstm, lstm_cell
 from .kernels.norm import WIDEST, layer_norm, softmax
@@ -154,6 +154,7 @@ class Linear(Producing):
     def __init__(self, leaf: Dense, window: Reach | None) -> None:
         super().__init__()
         self.leaf, self.window = leaf, window
+        self.before: Norm | None = None
         self.weight, self.filters = Packing(leaf), Kernel(leaf)
         self.kernel = "linear" if window is None else "conv1d"
 
@@ -187,7 +188,8 @@ class Linear(Producing):
             return conv1d(rows[0], weight, leaf.bias, self.window, leaf.groups, then)
         row = rows[0] if len(rows) == 1 else torch.cat([*rows], -1)
         if leaf.groups == 1:
-            return linear(row, self.weight(self.precision), leaf.bias, then)
+            first = None if self.before is None else self.before.prologue()
+            return linear(row, self.weight(self.precision), leaf.bias, then, first=first)
         one = row.reshape(1, -1, row.shape[-1])  # all frames as one utterance of its own
         y = conv1d(one, self.filters(self.precision), leaf.bias, (0, 0, 1, 1), leaf.groups)
         y = y.view(*row.shape[:-1], len(leaf.weight))
@@ -273,6 +275,16 @@ class Norm(Fast):
         rows = x.movedim(-1, 1) if taps else x
         y, _ = _normed(self.leaf, rows, activation=self.activation)
         return y.movedim(1, -1) if taps else y
+
+    @property
+    def flat(self) -> bool:
+        """Whether it norms over one axis, as a product can."""
+        return self.leaf.weight.ndim == 1 and not self.leaf.taps
+
+    def prologue(self) -> Prologue:
+        """For a product, which norms its rows then."""
+        leaf = self.leaf
+        return Prologue(leaf.weight, getattr(leaf, "bias", None), leaf.eps, self.activation)
 
 
 class SumNorm(Fast):

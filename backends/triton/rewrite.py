@@ -231,6 +231,10 @@ class Rewriter:
         alone = isinstance(x, fx.Node) and len(x.users) == 1
         return found if alone and isinstance(found, Pending) else None
 
+    def norm_before(self, node: fx.Node) -> Pending | None:
+        """A norm that a product does itself: none in whole utterances, whose rows are many."""
+        return None
+
     def joined(self, node: fx.Node, x: fx.Node, kind: str, other: object = None) -> Pending:
         """`kind` of a value, and of a number or another value, which may be the same one."""
         pending = None if other is x else self.open_end(x)
@@ -310,7 +314,12 @@ def _window(node: fx.Node) -> Reach | None:
 
 
 def _dense(work: Rewriter, node: fx.Node, leaf: Dense) -> Made:
-    return work.by(node, Linear(leaf, _window(node)), *node.args)
+    module, norm = Linear(leaf, _window(node)), work.norm_before(node)
+    if norm is None:
+        return work.by(node, module, *node.args)
+    module.before = norm.module  # type: ignore[assignment]
+    values, norm.values = norm.values, []  # the first that norms says so
+    return Pending(module, norm.args, [*values, value_of(node)])
 
 
 def _convf(work: Rewriter, node: fx.Node, leaf: Convf) -> Made:

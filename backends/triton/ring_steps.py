@@ -9,17 +9,18 @@ stream's age, and steps of any number of quanta agree on them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx
 
 from ...compiler.facts.schedule import Line
+from ..torch.leaves import Dense
 from ..torch.step import State
 from ..torch.stepmodule import StepModule
-from .kernels.rings import keep
-from .modules import Gated
+from .kernels.rings import keep_all
+from .modules import Gated, Norm
 from .rewrite import Made, Pending, Placed, Rewriter, value_of
 from .ring_modules import RingAttention, RingFilters, Turn, Unrolled
 from .ring_windows import Attended, Filtered, Turns, Windows
@@ -33,15 +34,32 @@ class RingStep(StepModule):
     turns: Turns
     gated: frozenset[str]
 
+    def moved(
+        self,
+        age: Tensor,
+        old: Mapping[str, Tensor],
+        new: Sequence[Tensor],
+        moving: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Rings stay where they are; those that are alike are written at once."""
+        frames = {state.name: x for state, x in zip(self.states, new, strict=True)}
+        alike: dict[tuple[object, ...], list[str]] = {}
+        for name, turn in self.turns.items():
+            ring, x = old[name], frames[name]
+            kind = turn, name in self.gated, x.shape, x.dtype, ring.shape, ring.stride(), ring.dtype
+            alike.setdefault(kind, []).append(name)
+        for names in alike.values():
+            rings, news = [old[name] for name in names], [frames[name] for name in names]
+            moment = self.turns[names[0]].at(age)
+            keep_all(rings, news, moment, moving, gated=names[0] in self.gated)
+        return super().moved(age, old, new, moving)
+
     def _after(
         self, state: State, age: Tensor, old: Tensor, new: Tensor, moving: Tensor | None
     ) -> Tensor:
-        """A ring stays where it is."""
-        turn = self.turns.get(state.name)
-        if turn is None:
-            return super()._after(state, age, old, new, moving)
-        keep(old, new, turn.at(age), moving, gated=state.name in self.gated)
-        return old
+        if state.name in self.turns:
+            return old
+        return super()._after(state, age, old, new, moving)
 
 
 def ring_turns(step: StepModule, lines: Mapping[str, Line]) -> Turns:
@@ -93,6 +111,22 @@ class RingRewriter(Rewriter):
         if node in self.windows.names:
             return self._unrolled(node)
         return self._written(node) if node.op == "output" else super()._make(node)
+
+    def norm_before(self, node: fx.Node) -> Pending | None:
+        """What only products read; each of them norms the few rows of a step."""
+        x = node.args[0]
+        if len(node.args) != 1 or not isinstance(x, fx.Node):
+            return None
+        found = self.made[x]
+        norm = found.module if isinstance(found, Pending) and not found.chain else None
+        alone = isinstance(norm, Norm) and norm.flat and all(map(self._is_product, x.users))
+        return found if alone and isinstance(found, Pending) else None
+
+    def _is_product(self, node: fx.Node) -> bool:
+        if node.op != "call_module" or node.args[1:] or node.kwargs.get("window") is not None:
+            return False
+        leaf = self.old.get_submodule(str(node.target))
+        return isinstance(leaf, Dense) and leaf.groups == 1
 
     def _attended(self, node: fx.Node, found: Attended) -> Made:
         q, _, _, heads, spans, there, _ = node.args

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from ..packed import Weight, bytes_of, dense_of, shape_of
 from ..tuning import TUNER, Config, about
+from . import norm as norms
 from .activations import REFERENCES, activate
 from .codes import DEEPEST, as_kind, in_ptx, kind_of, parts_of, values
 from .cost import Cost
+from .norm import layer_norm
 from .one_row import ONE_ROW, row_sums
 
 GLU = "glu"
@@ -43,15 +45,32 @@ class Epilogue:
 PLAIN = Epilogue()
 
 
+@dataclass(frozen=True, slots=True)
+class Prologue:
+    """A norm of the rows before a product, over all their numbers, and the activation behind it:
+    layer norm, without a bias RMS norm."""
+
+    weight: Tensor
+    bias: Tensor | None
+    eps: float
+    activation: str = "none"
+
+
+NORMED = range(2, 513)
+"""Rows, and numbers in one, up to which a product norms them itself: each of its programs does, and
+has them in registers. That saves a launch, which is most of what a norm of few rows takes."""
+
+
 def linear(
     x: Tensor,
     weight: Weight,
     bias: Tensor | None = None,
     then: Epilogue = PLAIN,
     out: Tensor | None = None,
+    first: Prologue | None = None,
 ) -> Tensor:
     """`[..., N]` of `[..., K]` and a weight `[N, K]`, in x's dtype; tensor cores multiply in a half
-    type where x or the weight is in one.
+    type where x or the weight is in one. `first`, rows are normed.
 
     Raises ValueError where the widths differ: a kernel would read what is behind.
     """
@@ -60,11 +79,14 @@ def linear(
         raise ValueError(f"rows of {x.shape[-1]} numbers, and a weight for {k}")
     n = then.outputs(n)
     rows = side_by_side(x.reshape(-1, x.shape[-1]))
+    if first is not None and (len(rows) not in NORMED or k not in NORMED):
+        norm = first.weight, first.bias, first.eps
+        rows, first = layer_norm(rows, *norm, activation=first.activation)[0], None
     y = x.new_empty(len(rows), n) if out is None else out.view(-1, n)
     residual = None if then.residual is None else then.residual.reshape(-1, n).contiguous()
     if prod(y.shape) == 0:
         return y.view(*x.shape[:-1], n)
-    _launch(rows, weight, bias, residual, y, then)
+    _launch(rows, weight, bias, residual, y, then, first)
     return y.view(*x.shape[:-1], n)
 
 
@@ -74,10 +96,17 @@ def side_by_side(x: Tensor) -> Tensor:
 
 
 def reference(
-    x: Tensor, weight: Weight, bias: Tensor | None = None, then: Epilogue = PLAIN
+    x: Tensor,
+    weight: Weight,
+    bias: Tensor | None = None,
+    then: Epilogue = PLAIN,
+    first: Prologue | None = None,
 ) -> Tensor:
     """The same in PyTorch, float32."""
     dense = dense_of(weight).float()
+    if first is not None:
+        norm = first.weight.float(), None if first.bias is None else first.bias.float(), first.eps
+        x = norms.reference(x.float(), *norm, activation=first.activation)[0]
     y = torch.nn.functional.linear(x.float(), dense, None if bias is None else bias.float())
     if then.activation == GLU:
         y = then.factor * torch.nn.functional.glu(y, -1)
@@ -125,6 +154,7 @@ def _launch(
     residual: Tensor | None,
     y: Tensor,
     then: Epilogue,
+    first: Prologue | None,
 ) -> None:
     (m, k), n = x.shape, shape_of(weight)[0]
     one = m == 1 and k <= DEEPEST
@@ -132,6 +162,9 @@ def _launch(
     tensors = _given((x, *parts, bias, residual, y))
     kind = {"BITS": bits, "ACT": then.activation, "PTX": in_ptx(x)}
     kind |= {"BIAS": bias is not None, "RESIDUAL": residual is not None}
+
+    norm, eps = _before(first, k), 0.0 if first is None else first.eps
+    gamma, beta = (None, None) if first is None else (first.weight, first.bias)
 
     def run(config: Config) -> None:
         if one:
@@ -141,13 +174,20 @@ def _launch(
             return
         grid = triton.cdiv(m, config.sizes["BLOCK_M"]), triton.cdiv(n, config.sizes["BLOCK_N"])
         _product[grid](
-            *tensors, m, n, k, quads, x.stride(0), then.factor, KIND=products, **kind,
-            **config.options(),
+            *tensors, *_given((x, gamma, beta))[1:], m, n, k, quads, x.stride(0), then.factor, eps,
+            KIND=products, **kind, **norm, **config.options(),
         )  # fmt: skip
 
     tiles = ONE_ROW if one else _PACKED if bits else _FLOAT if products == "float32" else _HALF
-    shape = (about(m), n, k, bits, x.dtype, products, then.activation == GLU)
+    shape = (about(m), n, k, bits, x.dtype, products, then.activation == GLU, first is not None)
     run(TUNER.best("linear.one" if one else "linear", shape, tiles, run, x.device))
+
+
+def _before(first: Prologue | None, k: int) -> dict[str, object]:
+    if first is None:
+        return {"NORM": "none", "BEFORE": "none", "WIDE": 1}
+    kind = "rms" if first.bias is None else "layer"
+    return {"NORM": kind, "BEFORE": first.activation, "WIDE": triton.next_power_of_2(k)}
 
 
 def _given(tensors: tuple[Tensor | None, ...]) -> list[Tensor]:
@@ -206,21 +246,48 @@ def _row(
     _finished(total, n, known, first, row, bias, residual, y, 1, N, factor, ACT, BIAS, RESIDUAL)
 
 
+@triton.jit
+def _moments(x, rows, M, K, stride, eps, NORM: tl.constexpr, WIDE: tl.constexpr):
+    """Of each row the mean, which an RMS norm takes for zero, and one over the spread."""
+    k = tl.arange(0, WIDE)
+    there = (rows < M)[:, None] & (k < K)[None, :]
+    row = tl.load(x + rows[:, None].to(tl.int64) * stride + k[None, :], there, 0.0).to(tl.float32)
+    mean = tl.sum(row, 1) / K if NORM == "layer" else tl.zeros_like(rows).to(tl.float32)
+    apart = tl.where(there, row - mean[:, None], 0.0)
+    return mean, tl.rsqrt(tl.sum(apart * apart, 1) / K + eps)
+
+
+@triton.jit
+def _normed(
+    row, there, mean, spread, gamma, beta, k, K, NORM: tl.constexpr, BEFORE: tl.constexpr
+):  # fmt: skip
+    """Numbers k of some rows, in float32."""
+    row = (row.to(tl.float32) - mean[:, None]) * spread[:, None]
+    row *= tl.load(gamma + k, k < K, 0.0).to(tl.float32)[None, :]
+    if NORM == "layer":
+        row += tl.load(beta + k, k < K, 0.0).to(tl.float32)[None, :]
+    return tl.where(there, activate(row, BEFORE), 0.0)
+
+
 @triton.jit(do_not_specialize=("M",))
 def _product(
-    x, weight, book, scale, bias, residual, y, M, N, K, quads, stride, factor,
+    x, weight, book, scale, bias, residual, y, gamma, beta, M, N, K, quads, stride, factor, eps,
     BITS: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-    PTX: tl.constexpr, KIND: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
+    PTX: tl.constexpr, KIND: tl.constexpr, NORM: tl.constexpr, BEFORE: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """A program makes a tile of `BLOCK_M` rows by `BLOCK_N` of the weight's."""
     rows, begin = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.program_id(1) * BLOCK_N
     n, known = _rows_of(begin, N, ACT, BLOCK_N)
+    if NORM != "none":
+        mean, spread = _moments(x, rows, M, K, stride, eps, NORM, WIDE)
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for first in range(0, K, BLOCK_K):
         k = first + tl.arange(0, BLOCK_K)
         there = (rows < M)[:, None] & (k < K)[None, :]
         row = tl.load(x + rows[:, None].to(tl.int64) * stride + k[None, :], there, 0.0)
+        if NORM != "none":
+            row = _normed(row, there, mean, spread, gamma, beta, k, K, NORM, BEFORE)
         value = values(
             weight, book, n.to(tl.int64), known, first, K, quads, BITS, BLOCK_K, PTX, KIND
         )

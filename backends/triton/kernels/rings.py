@@ -7,6 +7,7 @@ frames that it held before the step, then the new ones: its window. Afterwards `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,8 @@ from .cost import Cost, nbytes
 
 WIDEST = 1 << 10
 """Numbers of a frame that one program copies."""
+MOST = 32
+"""Rings of one launch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +46,42 @@ def keep(
     With `gated`, they come before a gated linear unit, `[B, n, 2 D]`, and are kept behind it.
     Streams that are not `moving` (`[B]`, bool) stay as they are. A ring's `dims` are contiguous.
     """
-    if new.numel() == 0:
+    keep_all([ring], [new], now, moving, gated=gated)
+
+
+def keep_all(
+    rings: Sequence[Tensor],
+    news: Sequence[Tensor],
+    now: Moment,
+    moving: Tensor | None = None,
+    *,
+    gated: bool = False,
+) -> None:
+    """The same for rings that are alike, in shape and strides, and new frames that are: one launch
+    for as many as `MOST`."""
+    if news[0].numel() == 0:
         return
-    held, frames = ring.view(*ring.shape[:2], -1), new.flatten(2).contiguous()
-    width, count = held.shape[2], new.shape[1]
-    skipped = max(0, count - ring.shape[1])  # they would be overwritten at once
+    for first in range(0, len(rings), MOST):
+        held = tuple(ring.view(*ring.shape[:2], -1) for ring in rings[first : first + MOST])
+        frames = tuple(new.flatten(2).contiguous() for new in news[first : first + MOST])
+        _launch(held, frames, now, moving, gated)
+
+
+def _launch(
+    held: tuple[Tensor, ...],
+    frames: tuple[Tensor, ...],
+    now: Moment,
+    moving: Tensor | None,
+    gated: bool,
+) -> None:
+    (batch, count, _), (_, capacity, width) = frames[0].shape, held[0].shape
+    skipped = max(0, count - capacity)  # they would be overwritten at once
     block = min(WIDEST, triton.next_power_of_2(width))
-    _kept[len(new) * (count - skipped), triton.cdiv(width, block)](
+    _kept[batch * (count - skipped), triton.cdiv(width, block), len(held)](
         frames, held, now.age, now.age if moving is None else moving.view(torch.uint8),
-        count - skipped, skipped, width, held.shape[1], now.count, now.start,
-        *frames.stride()[:2], *held.stride()[:2],
-        GLU=gated, MOVING=moving is not None, BLOCK=block,
+        count - skipped, skipped, width, capacity, now.count, now.start,
+        *frames[0].stride()[:2], *held[0].stride()[:2],
+        GLU=gated, MOVING=moving is not None, BLOCK=block, RINGS=len(held),
     )  # fmt: skip
 
 
@@ -101,10 +129,23 @@ def place_of(s, first, capacity):
 
 @triton.jit
 def _kept(
+    news, rings, age, moving, n, skipped, W, capacity, count, start, n_b, n_t, r_b, r_t,
+    GLU: tl.constexpr, MOVING: tl.constexpr, BLOCK: tl.constexpr, RINGS: tl.constexpr,
+):  # fmt: skip
+    """A program copies (a part of) a frame of one of the rings."""
+    for one in tl.static_range(RINGS):
+        if tl.program_id(2) == one:
+            _copied(
+                news[one], rings[one], age, moving, n, skipped, W, capacity, count, start,
+                n_b, n_t, r_b, r_t, GLU, MOVING, BLOCK,
+            )  # fmt: skip
+
+
+@triton.jit
+def _copied(
     new, ring, age, moving, n, skipped, W, capacity, count, start, n_b, n_t, r_b, r_t,
     GLU: tl.constexpr, MOVING: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """A program copies (a part of) a frame."""
     b, t = (tl.program_id(0) // n).to(tl.int64), tl.program_id(0) % n + skipped
     w = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = w < W

@@ -75,7 +75,7 @@ from asrc.backends.triton.kernels.logmel import Tables, logmel
 from asrc.backends.triton.kernels.lstm import States, lstm, lstm_cell, lstm_step
 from asrc.backends.triton.kernels.norm import layer_norm, softmax
 from asrc.backends.triton.kernels.pointwise import Link, pointwise
-from asrc.backends.triton.kernels.rings import Moment, keep
+from asrc.backends.triton.kernels.rings import Moment, keep, keep_all
 from asrc.backends.triton.kernels.running_sum import running_sum
 from asrc.backends.triton.kernels.transducer_loss import Batch, Lattice, gradient, sweep
 from asrc.backends.triton.packed import Packed, fields_of, words_of
@@ -144,6 +144,13 @@ class Driver:
         torch.cuda.get_device_properties = lambda device: properties
 
 
+def mocked(x: object) -> object:
+    """A tensor as the compiler is told of it, in tuples as well."""
+    if isinstance(x, tuple):
+        return tuple(map(mocked, x))
+    return MockTensor(x.dtype) if isinstance(x, Tensor) else x
+
+
 class Recorder:
     """In the place of a launch."""
 
@@ -153,7 +160,7 @@ class Recorder:
 
     def __call__(self, kernel: Any, grid: object) -> Callable[..., None]:
         def launch(*args: object, **options: object) -> None:
-            given = [MockTensor(x.dtype) if isinstance(x, Tensor) else x for x in args]
+            given = [mocked(x) for x in args]
             self._record(kernel, given, options)
 
         return launch
@@ -305,6 +312,7 @@ def _kept(dtype: torch.dtype) -> None:
         keep(ring, room(16, frames, 512, dtype=dtype), now, moving)
         keep(ring, room(16, frames, 1024, dtype=dtype), now, gated=True)
     keep(room(16, 1, 512, dtype=dtype), room(16, 1, 512, dtype=dtype), Moment(now.age, 1, -1))
+    keep_all([ring] * 24, [room(16, 8, 512, dtype=dtype)] * 24, now, moving)
 
 
 def _conv1d(dtype: torch.dtype) -> None:

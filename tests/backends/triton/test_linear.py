@@ -12,7 +12,7 @@ from torch import Tensor
 from asrc.backends.nna.codebook import fitted
 from asrc.backends.nna.codebook import snapped as codes_of
 from asrc.backends.triton.kernels.activations import REFERENCES
-from asrc.backends.triton.kernels.linear import Epilogue, cost, linear, reference
+from asrc.backends.triton.kernels.linear import Epilogue, Prologue, cost, linear, reference
 from asrc.backends.triton.packed import Packed, fields_of, packed, words_of
 from asrc.tests.backends.triton.guard import Guards, close, random
 
@@ -110,6 +110,23 @@ def test_products_in_half_types(bits: int | None, rows: int) -> None:
     assert torch.allclose(found, wanted, rtol=1e-5, atol=1e-5) == exact
     half = reference(x.half(), weight)
     close(linear(x.half(), weight), half.half(), 1e-3)
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+@pytest.mark.parametrize(("rows", "k"), [(1, 50), (3, 50), (17, 50), (2, 513), (513, 4)])
+@pytest.mark.parametrize(("bias", "activation"), [(True, "none"), (False, "swish")])
+def test_rows_that_are_normed_before(
+    bits: int | None, rows: int, k: int, bias: bool, activation: str
+) -> None:
+    """By the product, or where rows are too many or too long by a kernel of its own."""
+    guards, dense = Guards(), random(9, k, seed=1)
+    weight = dense if bits is None else narrow(dense, bits)
+    gamma, beta = guards.put(random(k, seed=2)), guards.put(random(k, seed=3))
+    first = Prologue(gamma, beta if bias else None, 1e-5, activation)
+    x, y = guards.put(random(rows, k) + 3.0), guards.room(rows, 9)
+    linear(x, weight, None, Epilogue("relu"), y, first)
+    close(y, reference(x, weight, None, Epilogue("relu"), first), 2e-5)
+    guards.check()
 
 
 def test_rows_of_a_wider_tensor() -> None:

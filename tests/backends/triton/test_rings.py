@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from asrc.backends.triton.kernels.rings import WIDEST, Moment, cost, keep, kept, window
+from asrc.backends.triton.kernels import rings
+from asrc.backends.triton.kernels.rings import (
+    WIDEST,
+    Moment,
+    cost,
+    keep,
+    keep_all,
+    kept,
+    window,
+)
 from asrc.tests.backends.triton.guard import Guards, random
 
 
@@ -28,6 +37,21 @@ def test_new_frames_take_the_oldest_places(new: int, start: int, gated: bool) ->
         wanted = kept(ring, frames, now, mask, gated=gated)
         keep(ring, frames, now, mask, gated=gated)
         torch.testing.assert_close(ring, wanted)
+    guards.check()
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_many_rings_at_once(gated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As each by itself; more than one launch takes go in several."""
+    monkeypatch.setattr(rings, "MOST", 2)
+    guards, now = Guards(), moment(0, 4)
+    many = [guards.put(random(2, 4, 5, seed=n)) for n in range(5)]
+    frames = [guards.put(random(2, 3, 5 * (1 + gated), seed=10 + n)) for n in range(5)]
+    moving = guards.put(torch.tensor([True, False]))
+    wanted = [kept(*pair, now, moving, gated=gated) for pair in zip(many, frames, strict=True)]
+    keep_all(many, frames, now, moving, gated=gated)
+    for found, ring in zip(many, wanted, strict=True):
+        torch.testing.assert_close(found, ring)
     guards.check()
 
 
