@@ -30,7 +30,7 @@ from ..torch.leaves import (
 )
 from ..torch.recurrent import FEW, Lstm
 from .kernels.activations import REFERENCES
-from .kernels.attention import attention, intervals
+from .kernels.attention import Shifts, attention, intervals
 from .kernels.conv1d import conv1d
 from .kernels.conv2d import conv2d
 from .kernels.depthwise import Around, depthwise, of_norm
@@ -503,6 +503,7 @@ class Attention(Fast):
         there: Tensor | None = None,
         p: Tensor | None = None,
         r: Tensor | None = None,
+        *shifts: Tensor | None,
     ) -> Tensor:
         flat, mixed = q.flatten(1, -2), v.shape[-1] // self.heads
         first, last = self._seen(flat, k)
@@ -516,9 +517,14 @@ class Attention(Fast):
         value = self._as_wide(v, wide)
         y = attention(
             *given, value, self.heads, first, last, mask, *more,
-            low=self.low, products=self.precision,
+            low=self.low, products=self.precision, shifts=self._wide_shifts(wide, shifts),
         )  # fmt: skip
         return self._as_mixed(y, mixed).reshape(*q.shape[:-1], self.heads * mixed)
+
+    def _wide_shifts(self, wide: int, shifts: Sequence[Tensor | None]) -> Shifts:
+        rows = (None if x is None else x.reshape(1, -1) for x in (*shifts, None, None))
+        found = (None if x is None else self._as_wide(x, wide, scaled=True)[0] for x in rows)
+        return next(found), next(found)
 
     def _as_wide(self, x: Tensor, wide: int, *, scaled: bool = False) -> Tensor:
         """With zeros behind each head, which add nothing to products: the kernel knows one width.

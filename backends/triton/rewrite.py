@@ -118,7 +118,23 @@ class Pending:
         return bool(self.chain) and self.chain[-1].kind == "add" and self.chain[-1].place > 0
 
 
-Made: TypeAlias = fx.Node | Pending
+@dataclass(frozen=True, slots=True)
+class Shifted:
+    """A value, the row that is added to it, if any, and which values that is."""
+
+    x: Any
+    row: fx.Node | None
+    values: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What is copied if anybody asks for it: kernels read through it."""
+
+    node: fx.Node
+
+
+Made: TypeAlias = fx.Node | Pending | Later
 
 
 class Rewriter:
@@ -196,6 +212,8 @@ class Rewriter:
         found = self.made[node]
         if isinstance(found, Pending):
             found = self.made[node] = self._emitted(found)
+        elif isinstance(found, Later):
+            found = self.made[node] = self.graph.node_copy(node, self.value)
         return found
 
     def _emitted(self, pending: Pending) -> fx.Node:
@@ -230,6 +248,38 @@ class Rewriter:
         found = self.made.get(x) if isinstance(x, fx.Node) else None
         alone = isinstance(x, fx.Node) and len(x.users) == 1
         return found if alone and isinstance(found, Pending) else None
+
+    def attended(
+        self,
+        node: fx.Node,
+        module: Fast,
+        before: tuple[Any, ...],
+        q: Any,
+        between: tuple[Any, ...],
+        positions: Sequence[Any],
+    ) -> Pending:
+        """An attention, which adds learned rows to queries and positions itself."""
+        query, p = self._shifted(q), self._shifted(positions[0] if positions else None)
+        r = self.argument(positions[1]) if positions else None
+        given = [query.x, *map(self.argument, between), p.x, r, query.row, p.row]
+        made = Pending(module, [*before, *given], [*query.values, *p.values])
+        made.values.append(value_of(node))
+        return made
+
+    def _shifted(self, x: Any) -> Shifted:
+        """A pending sum with a learned row as the two."""
+        found = self.open_end(x)
+        summed = found is not None and found.module is None and len(found.chain) == 1
+        if found is None or not summed or not found.is_sum or not self._is_row(found.operands[0]):
+            return Shifted(self.argument(x), None, [])
+        return Shifted(found.args[0], found.operands[0], found.values)
+
+    def _is_row(self, node: fx.Node) -> bool:
+        """Whether it is a constant of one axis."""
+        while node.target == "unsqueeze":
+            node = node.args[0]  # type: ignore[assignment]
+        leaf = self.root.get_submodule(str(node.target)) if node.op == "call_module" else None
+        return isinstance(leaf, Constant) and leaf.value.ndim == 1
 
     def norm_before(self, node: fx.Node) -> Pending | None:
         """A norm that a product does itself: none in whole utterances, whose rows are many."""
@@ -449,7 +499,7 @@ def _attend(work: Rewriter, node: fx.Node) -> Made:
         bounds = {name: x for name, x in seen.kwargs.items() if name != "there"}
     there = seen.kwargs.get("there") if isinstance(seen, fx.Node) else None
     module = Attention(int(str(heads)), bounds)
-    return work.by(node, module, q, k, v, there, *positions[:2])
+    return work.attended(node, module, (), q, (k, v, there), positions[:2])
 
 
 def _attend_window(work: Rewriter, node: fx.Node) -> Made:
@@ -459,7 +509,7 @@ def _attend_window(work: Rewriter, node: fx.Node) -> Made:
         return work.left(node, found)
     positions, low = found
     module = Attention(int(str(heads)), {}, spans, low)  # type: ignore[arg-type]
-    return work.by(node, module, q, k, v, there, *positions)
+    return work.attended(node, module, (), q, (k, v, there), positions)
 
 
 def relative_positions(bias: object) -> tuple[tuple[Any, ...], int | None] | str:
@@ -524,8 +574,8 @@ CALLS: Mapping[Any, CallRow] = {
     attention.attend: _attend,
     attention.attend_catalogue: _catalogue,
     # An attention that was taken over has no other use for these.
-    attention.relative_scores: lambda work, node: work.graph.node_copy(node, work.value),
-    stepping.relative_window: lambda work, node: work.graph.node_copy(node, work.value),
+    attention.relative_scores: lambda work, node: Later(node),
+    stepping.relative_window: lambda work, node: Later(node),
     stepping.attend_window: _attend_window,
     recurrent.running_sum: _running_sum,
 }

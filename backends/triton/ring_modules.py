@@ -52,6 +52,7 @@ class RingAttention(Attention):
         there: Tensor,
         p: Tensor | None = None,
         r: Tensor | None = None,
+        *shifts: Tensor | None,
     ) -> Tensor:
         mixed = v.shape[-1] // self.heads
         wide = max(x.shape[-1] for x in (q, v, q if p is None else p)) // self.heads
@@ -64,7 +65,7 @@ class RingAttention(Attention):
         wide_q = self._as_wide(q, wide, scaled=True)
         y = attention_step(
             wide_q, k, v, self.heads, ring, *spans, mask, *more,
-            low=self.low, products=self.precision,
+            low=self.low, products=self.precision, shifts=self._wide_shifts(wide, shifts),
         )  # fmt: skip
         return self._as_mixed(y, mixed)
 

@@ -133,7 +133,9 @@ class RingRewriter(Rewriter):
         turn = self.turns[self.windows.names[found.keys]]
         module = RingAttention(heads, spans, found.low, turn)  # type: ignore[arg-type]
         (keys, k), (values, v) = found.keys.args, found.values.args
-        return self.by(node, module, self.age, q, k, v, keys, values, there, *found.positions)
+        between = k, v, keys, values, there
+        age = self.argument(self.age)
+        return self.attended(node, module, (age,), q, between, found.positions)
 
     def _filtered(self, node: fx.Node, found: Filtered) -> Made:
         (ring, new), name = found.window.args, self.windows.names[found.window]

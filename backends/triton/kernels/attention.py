@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import e, log2
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import triton
@@ -65,6 +65,10 @@ def intervals(
     return first.int(), last.int()
 
 
+Shifts: TypeAlias = tuple[Tensor | None, Tensor | None]
+"""Rows that are added to queries, and to what meets the positions."""
+NO_SHIFTS: Shifts = (None, None)
+
 # --- entries ---
 
 
@@ -81,6 +85,7 @@ def attention(
     out: Tensor | None = None,
     low: int | None = None,
     products: torch.dtype | None = None,
+    shifts: Shifts = NO_SHIFTS,
 ) -> Tensor:
     """`softmax((q k + p r[t - s]) / sqrt(d)) v` in each head: `[B, Q, W]` of queries `[B, Q, W]`
     and keys and values `[B, K, W]` (last axes contiguous).
@@ -88,13 +93,15 @@ def attention(
     A query sees the keys `first .. last` (`[Q]` or `[B, Q]`) of those that are `there` (`[B, K]`),
     or gets zeros. `p` is `[B, Q, W]`, `r` `[1, 2 n - 1, W]` for the distances `-(n - 1) .. n - 1`,
     or `[1, distances, W]` from `low` on; query t and key s are at the distance `t - s`.
-    `products` is the type in which tensor cores multiply numbers in float32. Raises ValueError
-    where widths differ.
+    `products` is the type in which tensor cores multiply numbers in float32; `shifts` are rows
+    `[W]` that are added to every query, and to every row of `p`. Raises ValueError where widths
+    differ.
     """
     _check(q, k, v, p, r)
     y = torch.empty(q.shape, dtype=q.dtype, device=q.device) if out is None else out
     if y.numel():
-        _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low), products))
+        more = there, p, r, _least(r, low), products, shifts
+        _launch(_Call(q, k, v, heads, first, last, y, *more))
     return y
 
 
@@ -112,6 +119,7 @@ def attention_step(
     out: Tensor | None = None,
     low: int | None = None,
     products: torch.dtype | None = None,
+    shifts: Shifts = NO_SHIFTS,
 ) -> Tensor:
     """The same for a step of streams, with new keys and values `[B, n, W]`, over the window
     `[B, capacity + n]` of the ring's frames, oldest first, and the new ones.
@@ -123,7 +131,8 @@ def attention_step(
     _check(q, k, v, ring.keys, ring.values, p, r)
     y = torch.empty(q.shape, dtype=q.dtype, device=q.device) if out is None else out
     if y.numel():
-        _launch(_Call(q, k, v, heads, first, last, y, there, p, r, _least(r, low), products, ring))
+        more = there, p, r, _least(r, low), products, shifts
+        _launch(_Call(q, k, v, heads, first, last, y, *more, ring))
     return y
 
 
@@ -253,6 +262,7 @@ class _Call:
     r: Tensor | None = None
     low: int = 0
     products: torch.dtype | None = None
+    shifts: Shifts = NO_SHIFTS
     ring: Ring | None = None
 
     @property
@@ -299,6 +309,7 @@ def _arguments(call: _Call) -> tuple[Tensor | int | float, ...]:
     held = (None, None, None) if ring is None else (ring.keys, ring.values, ring.now.age)
     turn = (0, 0, 0) if ring is None else (call.held, ring.now.count, ring.now.start)
     tensors = (call.q, call.k, call.v, *held, call.p, call.r, there, first, last, call.y)
+    tensors = (*tensors, *call.shifts)
     sizes = (queries, call.k.shape[1], rows, *turn, call.heads, scale, -call.low)
     strides = _strides(*tensors[:5], call.p, call.r, there, first, last, call.y)
     return (*_given(tensors), *sizes, *strides)
@@ -313,10 +324,20 @@ def _strides(*tensors: Tensor | None) -> list[int]:
 
 def _switches(call: _Call) -> dict[str, bool]:
     step, relative = call.ring is not None, call.p is not None and call.r is not None
-    return {"STEP": step, "RELATIVE": relative, "THERE": call.there is not None}
+    shifted = {
+        name: x is not None for name, x in zip(("Q_SHIFT", "P_SHIFT"), call.shifts, strict=True)
+    }
+    return {"STEP": step, "RELATIVE": relative, "THERE": call.there is not None, **shifted}
 
 
 # --- kernels ---
+
+
+@triton.jit
+def _shifted(rows, shift, SIZE: tl.constexpr, D: tl.constexpr):
+    """Rows of one head, and what is added to each."""
+    d = tl.arange(0, D)
+    return rows.to(tl.float32) + tl.load(shift + d, d < SIZE, 0.0).to(tl.float32)[None, :]
 
 
 @triton.jit
@@ -383,11 +404,12 @@ def _softened(scores, value, peak, total, acc, KIND: tl.constexpr):
 
 @triton.jit(do_not_specialize=("Q", "new", "R", "there_b", "first_b", "last_b"))
 def _attended(
-    q, k, v, held_k, held_v, age, p, r, there, first, last, y,
+    q, k, v, held_k, held_v, age, p, r, there, first, last, y, q_shift, p_shift,
     Q, new, R, held, count, start, heads, scale, shift,
     q_b, q_t, k_b, k_t, v_b, v_t, hk_b, hk_t, hv_b, hv_t, p_b, p_t, r_b, r_t, there_b, there_t,
     first_b, first_t, last_b, last_t, y_b, y_t,
-    STEP: tl.constexpr, RELATIVE: tl.constexpr, THERE: tl.constexpr, KIND: tl.constexpr,
+    STEP: tl.constexpr, RELATIVE: tl.constexpr, THERE: tl.constexpr, Q_SHIFT: tl.constexpr,
+    P_SHIFT: tl.constexpr, KIND: tl.constexpr,
     SIZE: tl.constexpr, D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
     STRIP: tl.constexpr,
 ):  # fmt: skip
@@ -404,8 +426,12 @@ def _attended(
         first + b * first_b + t * first_t, last + b * last_b + t * last_t, known, begun, K
     )
     query = _rows(q + b * q_b + column, t, known, q_t, SIZE, D)
+    if Q_SHIFT:
+        query = _shifted(query, q_shift + column, SIZE, D)
     if RELATIVE:
         position = _rows(p + b * p_b + column, t, known, p_t, SIZE, D)
+        if P_SHIFT:
+            position = _shifted(position, p_shift + column, SIZE, D)
     peak, total = tl.full((BLOCK_Q,), float("-inf"), tl.float32), tl.zeros((BLOCK_Q,), tl.float32)
     acc, end = tl.zeros((BLOCK_Q, D), tl.float32), tl.max(high, 0)
     for tile in range(tl.min(low, 0), end + 1, BLOCK_K):

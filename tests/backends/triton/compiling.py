@@ -299,6 +299,10 @@ def _attention_step(there: bool) -> Case:
         mask = room(16, 72, dtype=torch.bool) if there else None
         ring, r = Ring(*held, Moment(torch.arange(16), 8, -8)), room(1, 79, 512, dtype=dtype)
         attention_step(q, k, v, 8, ring, *intervals(8, 72, right=None), mask, p, r, low=-71)
+        rows = room(512), room(512)
+        attention_step(
+            q, k, v, 8, ring, *intervals(8, 72, right=None), mask, p, r, low=-71, shifts=rows
+        )
         one = Ring(*(x[:, :1] for x in held), Moment(torch.arange(16), 1, -1))
         attention_step(q[:, :1], k[:, :1], v[:, :1], 8, one, *intervals(1, 2, right=None))
 

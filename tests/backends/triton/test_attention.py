@@ -87,6 +87,30 @@ def test_look_ahead_by_frame(relative: bool) -> None:
     guards.check()
 
 
+@pytest.mark.parametrize("which", [(True, False), (False, True), (True, True)])
+def test_rows_that_are_added_to_queries(which: tuple[bool, bool]) -> None:
+    """Learned ones, to those that meet keys, and to those that meet positions."""
+    guards, heads = Guards(), 3
+    q, k, v, p, r = map(guards.put, inputs(17, 33, 36))
+    rows = tuple(guards.put(random(36, seed=7 + n)) if on else None for n, on in enumerate(which))
+    span, y = intervals(17, 33, left=None, right=4), guards.room(*q.shape)
+    attention(q, k, v, heads, *span, None, p, r, y, shifts=rows)
+    q, p = (x if row is None else x + row for x, row in zip((q, p), rows, strict=True))
+    close(y, reference(q, k, v, heads, *span, None, p, r))
+    guards.check()
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_a_value_that_is_more_than_a_half_type_has() -> None:
+    """It spoils the queries that see it, and no other."""
+    q, k, v, *_ = inputs(3, 3, 16)
+    v[:, 2, 0] = 1e6
+    span = torch.tensor([0, 0, 2], dtype=torch.int32), torch.tensor([1, 1, 2], dtype=torch.int32)
+    found = attention(q, k, v, 1, *span, products=torch.float16)
+    close(found[:, :2], reference(q, k, v, 1, *span)[:, :2], 3e-3)
+    assert not found[:, 2].isfinite().any()
+
+
 def test_more_positions_than_frames() -> None:
     """One table of distances serves utterances of every length, its zero in the middle."""
     q, k, v, p, _ = inputs(5, 7, 24)

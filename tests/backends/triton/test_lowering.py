@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from asrc.backends.torch.stepmodule import empty_states
 from asrc.backends.torch.trial import Trial
 from asrc.backends.triton.compare import differences
 from asrc.backends.triton.lowering import TritonModel, to_triton
-from asrc.backends.triton.modules import Attention, Linear
+from asrc.backends.triton.modules import Attention, Fast, Linear
 from asrc.backends.triton.tuning import Config, Tuner
 from asrc.compiler.facts import Facts
 from asrc.passes.quantize import Quantize
@@ -126,6 +127,16 @@ def test_every_model_is_lowered(name: str, pipeline: str) -> None:
             assert part not in model.parts or f"{part} step" in report_after(model, part)
     assert bool(left(model)) == (Path(name).name in SCANS)
     assert all("a recurrence of its own" in why for why in left(model).values())
+
+
+def test_a_layer_of_a_step_is_few_launches() -> None:
+    """Norms are part of the products that read them, learned rows and gates too."""
+    step = to_triton(twin("conformer_transducer")).step("frames").module
+    made = Counter(type(each).__name__ for each in step.modules() if isinstance(each, Fast))
+    layers = 2
+    assert made["RingAttention"] == made["RingFilters"] == made["Norm"] == layers
+    assert made["Linear"] == 10 * layers + 1
+    assert made["Pointwise"] == made["Gated"] == made["SumNorm"] == 0
 
 
 @pytest.mark.parametrize("name", TWINS)
