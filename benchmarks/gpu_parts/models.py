@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,9 @@ from torch import Tensor
 
 import asrc
 from asrc.backends.torch.initialise import initialise
+from asrc.backends.torch.leaves import Convf, Dense
 from asrc.backends.torch.lowered import Lowered, lower
+from asrc.backends.torch.recurrent import Lstm
 from asrc.backends.torch.streams import Streams
 from asrc.backends.triton.lowering import to_triton
 from asrc.benchmarks.gpu_parts.measuring import Bench, Call, Case, Launched, Rows
@@ -59,32 +64,63 @@ def written(bench: Bench) -> list[Path]:
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A model on kernels and in PyTorch; what is to be around a call of that."""
+
+    kernels: Lowered
+    plain: Lowered
+    around: Callable[[], AbstractContextManager[object]]
+
+    def rival(self, call: Call) -> Call:
+        def around() -> Tensor:
+            with self.around():
+                return call()
+
+        return around
+
+
 def model_rows(file: str, pipeline: str | None, bench: Bench) -> Rows:
-    """Steps and offline; then the same beside compiled ones, which may take all the time."""
+    """Steps and offline, products in float32 and in a half type; then the same beside compiled
+    ones, which may take all the time."""
     plain = lowered(bench, file, pipeline)
-    sides = to_triton(plain), plain
+    whole_sides = Sides(to_triton(plain), plain, nullcontext)
+    half_sides = Sides(to_triton(plain, bench.half), in_half(plain, bench), autocast(bench))
+    kinds = (("", whole_sides), (", 16 bits", half_sides))
+    for compiled, beside in ((False, ""), (True, ", compiled")):
+        for kind, sides in reversed(kinds) if compiled else kinds:
+            yield from rows_of(f"{file}{{}}{kind}{beside}", bench, sides, compiled)
+
+
+def rows_of(title: str, bench: Bench, sides: Sides, compiled: bool) -> Rows:
     batch, seconds = (1, 0.3) if bench.smoke else (16, 15.0)
-    for compiled in (False, True):
-        beside = ", compiled" if compiled else ""
-        offline = (
-            f"{file} offline, {batch} x {seconds:g} s{beside}",
-            partial(whole, bench, sides, batch, seconds, compiled),
-        )
-        for streams in (1,) if bench.smoke else (1, 64):
-            yield (
-                f"{file} step, {streams} streams{beside}",
-                partial(step, bench, sides, streams, compiled),
-            )
-            if streams == 1:
-                yield offline
+    offline = title.format(f" offline, {batch} x {seconds:g} s")
+    for streams in (1,) if bench.smoke else (1, 64):
+        one = partial(step, bench, sides, streams, compiled)
+        yield title.format(f" step, {streams} streams"), one
+        if streams == 1:
+            yield offline, partial(whole, bench, sides, batch, seconds, compiled)
 
 
-def whole(
-    bench: Bench, sides: tuple[Lowered, Lowered], batch: int, seconds: float, compiled: bool
-) -> Case:
+def in_half(plain: Lowered, bench: Bench) -> Lowered:
+    """With weights of products in a half type, so that autocast has nothing to cast in a call."""
+    made = deepcopy(plain)
+    for leaf in made.modules():
+        if isinstance(leaf, Dense | Convf | Lstm):
+            leaf.weight.data = leaf.weight.data.to(bench.half)
+    return made
+
+
+def autocast(bench: Bench) -> Callable[[], AbstractContextManager[object]]:
+    if bench.smoke:
+        return nullcontext
+    return partial(torch.autocast, "cuda", bench.half, cache_enabled=False)
+
+
+def whole(bench: Bench, sides: Sides, batch: int, seconds: float, compiled: bool) -> Case:
     audio = bench.random(batch, int(RATE * seconds), 1, dtype=torch.float32)
-    kernel, plain = (partial(encoded, side, audio) for side in sides)
-    return Case(ways_of(bench, kernel, plain, compiled), audio=batch * seconds)
+    kernel, plain = (partial(encoded, side, audio) for side in (sides.kernels, sides.plain))
+    return Case(ways_of(bench, kernel, sides.rival(plain), compiled), audio=batch * seconds)
 
 
 def encoded(side: Lowered, audio: Tensor) -> Tensor:
@@ -96,11 +132,13 @@ def encoded(side: Lowered, audio: Tensor) -> Tensor:
     return encoder(values)[encoder.outputs[0].name]
 
 
-def step(bench: Bench, sides: tuple[Lowered, Lowered], streams: int, compiled: bool) -> Case:
+def step(bench: Bench, sides: Sides, streams: int, compiled: bool) -> Case:
     """Of streams that have begun; the state goes in and comes out, as a graph needs it."""
-    kernel, plain = (one_step(bench, side, streams) for side in sides)
-    audio = streams * heard(sides[1]) / RATE
-    return Case(ways_of(bench, kernel, plain, compiled), audio=audio)
+    kernel = one_step(bench, sides.kernels, streams)
+    with sides.around():
+        plain = one_step(bench, sides.plain, streams)
+    audio = streams * heard(sides.plain) / RATE
+    return Case(ways_of(bench, kernel, sides.rival(plain), compiled), audio=audio)
 
 
 def ways_of(bench: Bench, kernel: Call, plain: Call, compiled: bool) -> dict[str, Any]:
