@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -23,7 +22,6 @@ from typing import Any
 os.environ["TRITON_INTERPRET"] = "0"
 
 import torch
-import triton
 from triton.runtime.jit import JITFunction
 
 from asrc.backends.triton.tuning import Tuner
@@ -38,7 +36,6 @@ COLUMNS = {
     "permute": r"PRMT",
     "bytes x 4": r"IDP",
 }
-INSTRUCTION = re.compile(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)")
 
 
 def loops(text: str) -> list[list[str]]:
@@ -51,16 +48,14 @@ def loops(text: str) -> list[list[str]]:
         if branch and labels.get(branch[1], n) < n - 1:
             found.append((labels[branch[1]], n))
     inner = [x for x in found if not any(x != y and x[0] <= y[0] and y[1] <= x[1] for y in found)]
-    return [[m[1] for line in lines[a : b + 1] if (m := INSTRUCTION.match(line))] for a, b in inner]
+    return [compiling.instructions(lines[first : last + 1]) for first, last in inner]
 
 
 def row(case: str, kernel: str, options: dict[str, Any], made: Any) -> Iterator[str]:
-    path = next(file for name, file in made.metadata_group.items() if name.endswith(".cubin"))
-    command = [triton.knobs.nvidia.nvdisasm.path, "-c", path]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    text = compiling.machine_code(made)
     tile = " x ".join(str(x) for name, x in options.items() if name in SIZES)
     title = f"| {case} | {kernel} {tile}, {options.get('num_warps', 4)} warps"
-    used = " | ".join(map(str, compiling._used(made)))
+    used = " | ".join(map(str, compiling.resources(made)))
     for body in loops(text) or [[]]:
         count = Counter(name for op in body for name, kind in COLUMNS.items() if re.match(kind, op))
         numbers = " | ".join(str(count[name]) for name in COLUMNS)

@@ -31,7 +31,7 @@ from ..torch.leaves import (
 from ..torch.recurrent import FEW, Lstm
 from .kernels.activations import REFERENCES
 from .kernels.attention import Shifts, attention, intervals
-from .kernels.conv1d import conv1d
+from .kernels.conv1d import by_tap, conv1d
 from .kernels.conv2d import conv2d
 from .kernels.depthwise import Around, depthwise, of_norm
 from .kernels.embed import embed
@@ -101,19 +101,21 @@ class Packing:
 
 
 class Kernel:
-    """The filters of a convolution, in a half type where it is asked: a float weight once."""
+    """The filters of a convolution as kernels read them, made anew when their numbers have
+    changed: with `taps`, `by_tap`."""
 
-    def __init__(self, leaf: Dense | Convf) -> None:
-        self.leaf = leaf
+    def __init__(self, leaf: Dense | Convf, taps: int | None = None) -> None:
+        self.leaf, self.taps = leaf, taps
         self.made: tuple[tuple[Any, ...], Tensor] | None = None
 
     def __call__(self, precision: torch.dtype | None = None) -> Tensor:
-        weight = self.leaf.weight
-        if precision in (None, weight.dtype):
-            return self.leaf.kernel().detach()
-        versions = (precision, id(weight), weight.device, weight._version)
+        """In a half type where it is asked."""
+        names = ("weight", "scale", "codebook")
+        behind = (getattr(self.leaf, name, None) for name in names)
+        versions = (precision, *((id(x), x.device, x._version) for x in behind if x is not None))
         if self.made is None or self.made[0] != versions:
-            self.made = versions, self.leaf.kernel().detach().to(precision)
+            found = self.leaf.kernel().detach().to(precision)
+            self.made = versions, found if self.taps is None else by_tap(found, self.taps)
         return self.made[1]
 
 
@@ -155,7 +157,8 @@ class Linear(Producing):
         super().__init__()
         self.leaf, self.window = leaf, window
         self.before: Norm | None = None
-        self.weight, self.filters = Packing(leaf), Kernel(leaf)
+        taps = 1 if window is None else window[0] + window[1] + 1
+        self.weight, self.filters = Packing(leaf), Kernel(leaf, taps)
         self.kernel = "linear" if window is None else "conv1d"
 
     def absorb(self, kind: str, value: object) -> bool:

@@ -104,6 +104,8 @@ TILES = tuple(
     )
 )
 """Of implicit products; the last is for groups, or channels, of few outputs."""
+ENOUGH = 32
+"""Dims that are worth a turn for each tap; fewer are gathered, several taps at once."""
 
 
 def _taps_last(weight: Tensor, window: Reach) -> Tensor:
@@ -129,10 +131,10 @@ def _launched(
     def run(config: Config) -> None:
         parts = triton.cdiv(n, config.sizes["BLOCK_N"])
         _convolved[triton.cdiv(rows, config.sizes["BLOCK_M"]), groups * parts](
-            *given(tensors), rows, x.shape[1], dims, n, dims * taps, outputs, parts, made,
+            *given(tensors), rows, x.shape[1], dims, n, taps, outputs, parts, made,
             past, by, stride, *x.stride(), *weight.stride(), then.factor, KIND=kind,
-            ACT=then.activation, BIAS=bias is not None, RESIDUAL=residual is not None,
-            LENGTHS=lengths is not None, **config.options(),
+            WIDE=dims >= ENOUGH, ACT=then.activation, BIAS=bias is not None,
+            RESIDUAL=residual is not None, LENGTHS=lengths is not None, **config.options(),
         )  # fmt: skip
 
     shape = (about(rows), n, dims, taps, groups, x.dtype, kind)
@@ -172,10 +174,10 @@ def finished(
 
 @triton.jit(do_not_specialize=("M", "T", "made"))
 def _convolved(
-    x, weight, bias, residual, lengths, y, M, T, D, N, K, outputs, parts, made,
+    x, weight, bias, residual, lengths, y, M, T, D, N, taps, outputs, parts, made,
     past, by, stride, x_batch, x_frame, x_dim, w_row, w_dim, w_tap, factor,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, KIND: tl.constexpr,
-    ACT: tl.constexpr,
+    WIDE: tl.constexpr, ACT: tl.constexpr,
     BIAS: tl.constexpr, RESIDUAL: tl.constexpr, LENGTHS: tl.constexpr,
 ):  # fmt: skip
     """A program makes `BLOCK_M` frames, of all utterances in a row, by `BLOCK_N` of a group's `N`
@@ -189,14 +191,23 @@ def _convolved(
     at = x + b.to(tl.int64) * x_batch + now.to(tl.int64) * x_frame + group * D * x_dim
     of = weight + column.to(tl.int64) * w_row
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    for first in range(0, K, BLOCK_K):
-        k = first + tl.arange(0, BLOCK_K)
-        tap, d = k // D, k % D
-        gap = (tap - past) * by
-        frame = now[:, None] + gap[None, :]
-        there = (rows < M)[:, None] & (k < K)[None, :] & (frame >= 0) & (frame < end[:, None])
+    chunks = tl.cdiv(D, BLOCK_K)
+    for step in range(taps * chunks if WIDE else tl.cdiv(D * taps, BLOCK_K)):
+        k = tl.arange(0, BLOCK_K)
+        if WIDE:  # dims of one tap, which lie side by side
+            tap, d = step // chunks, step % chunks * BLOCK_K + k
+            gap, inside = (tap - past) * by, d < D
+            frame = now + gap
+            some = (rows < M) & (frame >= 0) & (frame < end)
+            there = some[:, None] & inside[None, :]
+        else:
+            k += step * BLOCK_K
+            tap, d, inside = k // D, k % D, k < D * taps
+            gap = (tap - past) * by
+            frame = now[:, None] + gap[None, :]
+            there = (rows < M)[:, None] & inside[None, :] & (frame >= 0) & (frame < end[:, None])
         row = tl.load(at[:, None] + (gap * x_frame + d * x_dim)[None, :], there, 0.0)
-        known = (k < K)[:, None] & (n < N)[None, :]
+        known = inside[:, None] & (n < N)[None, :]
         value = tl.load(of[None, :] + (d * w_dim + tap * w_tap)[:, None], known, 0.0)
         acc = dotted(row, value, acc, KIND)
     place = rows[:, None].to(tl.int64) * outputs + column[None, :]

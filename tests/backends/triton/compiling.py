@@ -15,7 +15,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field, replace
 from types import SimpleNamespace
@@ -38,7 +39,7 @@ from asrc.backends.triton.kernels.attention import (
     attention_step,
     intervals,
 )
-from asrc.backends.triton.kernels.conv1d import conv1d
+from asrc.backends.triton.kernels.conv1d import by_tap, conv1d
 from asrc.backends.triton.kernels.conv2d import conv2d
 from asrc.backends.triton.kernels.depthwise import Around, Taps, depthwise, depthwise_step
 from asrc.backends.triton.kernels.depthwise import Ring as Filtered
@@ -86,8 +87,9 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True)
 class Launch:
-    """What became of one; `stack` are bytes a thread, among them spilled registers, and `ir` is
-    what the compiler began with, in Triton's dialect."""
+    """What became of one; `stack` are bytes a thread, among them spilled registers, `code` counts
+    instructions by name, with `.128` where 16 bytes are moved, and `ir` is what the compiler began
+    with, in Triton's dialect."""
 
     case: str
     dtype: str
@@ -98,6 +100,7 @@ class Launch:
     shared: int = 0
     registers: int = 0
     stack: int = 0
+    code: Mapping[str, int] = field(default_factory=dict)
     ir: str = field(default="", repr=False)
 
 
@@ -177,16 +180,38 @@ class Recorder:
         except Exception as error:  # noqa: BLE001  every launch is tried, and named
             found = Launch(*names, error=f"{type(error).__name__}: {error}")
         else:
-            sizes = len(made.kernel), made.metadata.shared, *_used(made)
-            found = Launch(*names, "", *sizes, made.asm["ttir"])
+            sizes = len(made.kernel), made.metadata.shared, *resources(made)
+            found = Launch(*names, "", *sizes, _counted(made), made.asm["ttir"])
         print(json.dumps(asdict(found)), flush=True)  # noqa: T201  it is what a test reads
 
 
-def _used(made: Any) -> list[int]:
-    """Registers and bytes of stack of a thread."""
+def machine_code(made: Any) -> str:
+    """As NVIDIA's disassembler writes it."""
+    return _said(triton.knobs.nvidia.nvdisasm.path, "-c", made)
+
+
+def instructions(lines: Iterable[str]) -> list[str]:
+    """Names of those in some lines, with what is added to them."""
+    return [found[1] for line in lines if (found := _INSTRUCTION.match(line))]
+
+
+_INSTRUCTION = re.compile(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)")
+
+
+def _counted(made: Any) -> dict[str, int]:
+    every = instructions(machine_code(made).splitlines())
+    return dict(Counter(name.partition(".")[0] + ".128" * (".128" in name) for name in every))
+
+
+def _said(program: str, option: str, made: Any) -> str:
     path = next(file for name, file in made.metadata_group.items() if name.endswith(".cubin"))
-    command = [triton.knobs.nvidia.cuobjdump.path, "-res-usage", path]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = [program, option, path]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def resources(made: Any) -> list[int]:
+    """Registers and bytes of stack of a thread."""
+    said = _said(triton.knobs.nvidia.cuobjdump.path, "-res-usage", made)
     return [int(found) for of in ("REG", "STACK") for found in re.findall(rf"{of}:(\d+)", said)]
 
 
@@ -322,7 +347,8 @@ def _kept(dtype: torch.dtype) -> None:
 def _conv1d(dtype: torch.dtype) -> None:
     x, lengths = room(8, 400, 80, dtype=dtype), room(8, dtype=torch.int64)
     then = Epilogue("relu", 1.0, room(8, 200, 512, dtype=dtype))
-    conv1d(x, room(512, 240, dtype=dtype), room(512), (2, 0, 1, 2), 1, then, lengths)
+    weight = by_tap(room(512, 240, dtype=dtype), 3)
+    conv1d(x, weight, room(512), (2, 0, 1, 2), 1, then, lengths)
     conv1d(x, room(80, 60, dtype=dtype), None, (2, 0, 1, 1), 4)
 
 
@@ -385,8 +411,7 @@ def _active(bits: int) -> Case:
         x, gate = room(16, 375, 512, dtype=dtype), room(16, 375, dtype=torch.bool)
         norm = Norm(room(512), room(512))
         feed_forward(x, gate, up, down, Within(room(2048), room(512), "swish", 0.5, norm))
-        if bits % 4 == 0:  # odd bits take minutes
-            feed_forward(x[0], gate[0], up, down, Within(residual=False))
+        feed_forward(x[0], gate[0], up, down, Within(residual=False))
 
     return case
 
@@ -501,16 +526,10 @@ CASES: Mapping[str, Case] = {
 }  # fmt: skip
 """By the name of their file, a dot, and their own."""
 
-SLOW = ("linear.packed-8x3", "linear.packed-64x5", "active.feed-forward-5")
-"""Compiled with all candidates only, in float32, which takes the most room: in an odd number of
-bits a tile of codes is 32 places long, and written out."""
 
-
-def dtypes_of(case: str, every: bool) -> Sequence[torch.dtype]:
+def dtypes_of(case: str) -> Sequence[torch.dtype]:
     """In which types a case is compiled; codes have their own."""
-    if case.startswith("integer"):
-        return DTYPES[:1]
-    return DTYPES[:every] if case in SLOW else DTYPES
+    return DTYPES[:1] if case.startswith("integer") else DTYPES
 
 
 def main() -> None:
@@ -525,7 +544,7 @@ def main() -> None:
     Tuner.best = best_of_all if given.all else first
     for name, case in CASES.items():
         own = name.partition(".")[0] == given.file
-        for dtype in dtypes_of(name, given.all) if own else ():
+        for dtype in dtypes_of(name) if own else ():
             record.case, record.dtype = name, dtype
             with OnGpu(), torch.device("meta"):
                 case(dtype)

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -29,9 +30,9 @@ SHARED = {80: 163 << 10, 90: 227 << 10}
 FILES = list(dict.fromkeys(case.partition(".")[0] for case in CASES))
 
 
-def cases(every: bool) -> list[tuple[str, str]]:
+def cases() -> list[tuple[str, str]]:
     """Names of cases and of the types that they are compiled in."""
-    pairs = [(case, dtype) for case in CASES for dtype in dtypes_of(case, every)]
+    pairs = [(case, dtype) for case in CASES for dtype in dtypes_of(case)]
     return [(case, str(dtype).removeprefix("torch.")) for case, dtype in pairs]
 
 
@@ -65,7 +66,7 @@ def too_large(launches: list[Launch], capability: int) -> list[str]:
     return [f"{x.kernel} {x.options}: {x.shared} bytes of shared memory" for x in large]
 
 
-@pytest.mark.parametrize(("case", "dtype"), cases(every=False))
+@pytest.mark.parametrize(("case", "dtype"), cases())
 @pytest.mark.parametrize("capability", [90, pytest.param(80, marks=pytest.mark.long)])
 def test_kernels_compile(capability: int, case: str, dtype: str) -> None:
     """And fit, with the tiles that the tuner begins with."""
@@ -75,7 +76,7 @@ def test_kernels_compile(capability: int, case: str, dtype: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("case", "dtype"), cases(every=True))
+@pytest.mark.parametrize(("case", "dtype"), cases())
 @pytest.mark.parametrize("capability", SHARED)
 def test_candidates_compile(capability: int, case: str, dtype: str) -> None:
     """With all tiles that the tuner may choose. It passes by those that are too large for a GPU,
@@ -85,6 +86,55 @@ def test_candidates_compile(capability: int, case: str, dtype: str) -> None:
         own = [x for x in found if x.kernel == kernel]
         large = too_large(own, capability)
         assert len(large) < len(own), "\n".join(large)
+
+
+HALVES = ("float16", "bfloat16")
+
+
+def code_of(case: str, dtype: str, kernel: str) -> list[Counter[str]]:
+    """Instructions of its launches."""
+    found = of_case(compiled(case.partition(".")[0], 90), case, dtype)
+    return [Counter(x.code) for x in found if x.kernel == kernel]
+
+
+@pytest.mark.parametrize("dtype", ["float32", *HALVES])
+@pytest.mark.parametrize(
+    ("case", "kernel"), [("linear.packed-1x4", "_row"), ("lstm.step-1x4", "_step")]
+)
+def test_one_row_meets_codes_in_registers(case: str, kernel: str, dtype: str) -> None:
+    """Four products an instruction; words come in vectors, and no lookup goes to memory."""
+    for code in code_of(case, dtype, kernel):
+        codes = 4 * code["IDP"] // 3  # of a thread in one turn: each meets three digits
+        assert code["PRMT"] >= 3 * codes // 4 > 0
+        assert code["LDG"] < codes // 4
+        assert 0 < code["LDG.128"] < codes
+        assert code["BAR"] < codes // 4
+        assert code["LDL"] == code["STL"] == 0
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize(
+    ("case", "kernel"),
+    [
+        *(("linear.float", "_product"), ("linear.mixed-0", "_product")),
+        *(("linear.packed-64x4", "_product"), ("lstm.step-64x0", "_step")),
+        *(
+            ("lstm.step-64x4", "_step"),
+            ("greedy.packed", "_joint"),
+            ("attention.step", "_attended"),
+        ),
+    ],
+)
+def test_halves_are_multiplied_on_tensor_cores(case: str, kernel: str, dtype: str) -> None:
+    found = code_of(case, dtype, kernel)
+    assert found
+    assert all(code["HMMA"] + code["HGMMA"] > 0 for code in found)
+
+
+def test_frames_of_a_window_are_read_in_vectors() -> None:
+    """As long as there are enough dims, which lie side by side."""
+    wide, narrow = code_of("conv1d.windows", "float16", "_convolved")
+    assert wide["LDGSTS.128"] > narrow["LDGSTS.128"] == 0
 
 
 def test_threads_of_one_program_wait_for_what_others_wrote() -> None:

@@ -51,7 +51,9 @@ def check(
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize(("groups", "dims", "n"), [(1, 5, 33), (3, 6, 9), (7, 7, 14)])
+@pytest.mark.parametrize(
+    ("groups", "dims", "n"), [(1, 5, 33), (3, 6, 9), (7, 7, 14), (1, 35, 9), (2, 140, 6)]
+)
 def test_windows_and_groups(window: Reach, groups: int, dims: int, n: int) -> None:
     check((2, 11, dims), n, window, groups)
 

@@ -74,7 +74,12 @@ def left(model: TritonModel) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "bits"), [*((name, None) for name in TWINS), ("conformer_transducer", 4)]
+    ("name", "bits"),
+    [
+        *(("rnnt", None), ("conformer_transducer", 4)),
+        pytest.param("conformer_transducer", None, marks=pytest.mark.long),
+        pytest.param("convrnnt", None, marks=pytest.mark.long),
+    ],
 )
 def test_numbers_are_those_of_pytorch(name: str, bits: int | None) -> None:
     """With weights in float; with those of few bits, read packed."""
