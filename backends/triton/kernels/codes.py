@@ -5,7 +5,7 @@ nibbles: a codebook of 16 needs two, and a third that chooses between them. On a
 PTX (ISA 9.7.9.7, `prmt`; 9.7.1.24, `dp4a`); elsewhere, in the interpreter, the same in plain
 operations.
 
-A row to multiply with becomes integers as well, of 24 bits as three signed digits of a byte, with
+A row to multiply with becomes integers as well, of 23 bits as three signed digits of a byte, with
 one scale: a product is then four codes in one instruction, and exact. The rounding is that of
 float32 beside the row's largest number.
 """
