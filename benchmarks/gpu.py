@@ -15,8 +15,9 @@ Rivals take turns, behind a write that empties the caches and hides the time of 
 and LSTM steps go from one copy of their weight to the next, and the time is that of one. Bytes and
 operations are those of a kernel's `cost`; the roofline is what copying 1 GiB and a large product of
 halves reach on this card in the same process. The difference is to PyTorch, relative to the largest
-number. `torch.compile` has the mode `max-autotune`, whose own CUDA graphs are left out in favour of
-these.
+number. Whole models have products in float32, then "16 bits": in bfloat16, their rivals under
+autocast with weights that are in it already. `torch.compile` has the mode `max-autotune`, whose own
+CUDA graphs are left out in favour of these.
 
 It needs PyTorch, Triton, NumPy and networkx; the package need not be installed. Where `lark` is not
 either, models come from `build/gpu`: `--graphs` writes them there, on a machine that has it.

@@ -20,7 +20,7 @@ SHARES = {
     "linear": (3, 2),
     "lstm": (4, 1),
     "decoding": (1, 1),
-    "conformer": (3, 1),
+    "conformer": (4, 1),
     "rnnt": (3, 1),
     "convrnnt": (3, 1),
     "attention": (2, 1),
