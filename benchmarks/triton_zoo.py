@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+")
     parser.add_argument("--weights", type=int, choices=range(1, 9))
-    parser.add_argument("--precision", choices=("float16",), help="the interpreter has no other")
+    parser.add_argument("--precision", choices=("float16", "bfloat16"), help="of products")
     given = parser.parse_args()
     precision = getattr(torch, given.precision) if given.precision else None
     torch.set_num_threads(1)

@@ -72,6 +72,11 @@ class Listed(nn.Module):
         return self.held
 
 
+def _versions(*tensors: Tensor | None) -> tuple[Any, ...]:
+    """Which numbers are in some tensors."""
+    return tuple((id(x), x.data_ptr(), x.device, x._version) for x in tensors if x is not None)
+
+
 class Packing:
     """The weight of a module as kernels read it, made anew when its numbers have changed."""
 
@@ -85,7 +90,7 @@ class Packing:
         if scale is None and precision in (None, weight.dtype):
             return weight
         behind = (weight, scale, getattr(self.leaf, "codebook", None))
-        versions = (precision, *((id(x), x.device, x._version) for x in behind if x is not None))
+        versions = precision, *_versions(*behind)
         if self.made is None or self.made[0] != versions:
             self.made = versions, self._made(scale, behind[2], precision)
         return self.made[1]
@@ -112,7 +117,7 @@ class Kernel:
         """In a half type where it is asked."""
         names = ("weight", "scale", "codebook")
         behind = (getattr(self.leaf, name, None) for name in names)
-        versions = (precision, *((id(x), x.device, x._version) for x in behind if x is not None))
+        versions = precision, *_versions(*behind)
         if self.made is None or self.made[0] != versions:
             found = self.leaf.kernel().detach().to(precision)
             self.made = versions, found if self.taps is None else by_tap(found, self.taps)
@@ -477,6 +482,19 @@ class RunningSum(Fast):
         return running_sum(x.contiguous(), there, self.axis, start)
 
 
+def as_wide_as(
+    q: Tensor, p: Tensor | None, shifts: Sequence[Tensor | None]
+) -> tuple[Tensor, Tensor | None, Shifts]:
+    """Rows of another width than what they are added to, which then spreads, are added here."""
+    rows: list[Tensor | None] = [*shifts, None, None][:2]
+    pair = [q, p]
+    for n, (x, row) in enumerate(zip(pair, rows, strict=True)):
+        if x is not None and row is not None and x.shape[-1] != row.shape[-1]:
+            pair[n], rows[n] = x + row.flatten(), None
+    assert pair[0] is not None
+    return pair[0], pair[1], (rows[0], rows[1])
+
+
 class Attention(Fast):
     """An attention over the interval of keys that each query sees.
 
@@ -508,6 +526,7 @@ class Attention(Fast):
         r: Tensor | None = None,
         *shifts: Tensor | None,
     ) -> Tensor:
+        q, p, shifts = as_wide_as(q, p, shifts)
         flat, mixed = q.flatten(1, -2), v.shape[-1] // self.heads
         first, last = self._seen(flat, k)
         mask = None if there is None else there.expand(k.shape[:2])
@@ -524,9 +543,9 @@ class Attention(Fast):
         )  # fmt: skip
         return self._as_mixed(y, mixed).reshape(*q.shape[:-1], self.heads * mixed)
 
-    def _wide_shifts(self, wide: int, shifts: Sequence[Tensor | None]) -> Shifts:
-        rows = (None if x is None else x.reshape(1, -1) for x in (*shifts, None, None))
-        found = (None if x is None else self._as_wide(x, wide, scaled=True)[0] for x in rows)
+    def _wide_shifts(self, wide: int, shifts: Shifts) -> Shifts:
+        q, p = (None if x is None else x.reshape(1, -1) for x in shifts)
+        found = (None if x is None else self._as_wide(x, wide, scaled=True)[0] for x in (q, p))
         return next(found), next(found)
 
     def _as_wide(self, x: Tensor, wide: int, *, scaled: bool = False) -> Tensor:

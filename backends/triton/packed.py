@@ -106,7 +106,8 @@ def dense_of(weight: Weight) -> Tensor:
 def packed(weight: Tensor, scale: Tensor, book: Tensor | None) -> Packed:
     """Weights `[rows, columns]` at the codes of a codebook, `scale` one or one a row.
 
-    Without a codebook: the grid of int8 from -127 to 127.
+    Without a codebook: the grid of int8 from -127 to 127. Raises ValueError for one of more than
+    128 codes, which is no shorter.
     """
     values = weight.float() / scale[:, None]
     rows = scale.expand(len(weight)).float().contiguous()
@@ -117,11 +118,13 @@ def packed(weight: Tensor, scale: Tensor, book: Tensor | None) -> Packed:
         none = torch.zeros(0, dtype=torch.int32, device=weight.device)
         return Packed(halves.flatten(1).view(torch.int32), none, rows, 8, columns)
     codes, ends = codes_and_ends(book)
-    bits = (len(codes) - 1).bit_length()
+    if len(codes) > 128:
+        raise ValueError(f"a codebook of {len(codes)} codes: 128 are 7 bits")
+    bits = max(1, (len(codes) - 1).bit_length())
     index = _filled(torch.bucketize(values, ends), GROUP)
     index = index.view(len(index), -1, GROUP)
     planes = [_plane(index >> low, width) for width, low in _planes(bits)]
-    table = _filled(codes.to(torch.int8)[None], GROUP)[0]
+    table = _filled(codes.to(torch.int8)[None], max(GROUP, 1 << bits))[0]
     return Packed(torch.cat(planes, 1), table.view(torch.int32), rows, bits, columns)
 
 

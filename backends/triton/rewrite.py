@@ -272,7 +272,8 @@ class Rewriter:
         summed = found is not None and found.module is None and len(found.chain) == 1
         if found is None or not summed or not found.is_sum or not self._is_row(found.operands[0]):
             return Shifted(self.argument(x), None, [])
-        return Shifted(found.args[0], found.operands[0], found.values)
+        values, found.values = found.values, []  # said once, were it read again
+        return Shifted(found.args[0], found.operands[0], values)
 
     def _is_row(self, node: fx.Node) -> bool:
         """Whether it is a constant of one axis."""
@@ -369,7 +370,7 @@ def _dense(work: Rewriter, node: fx.Node, leaf: Dense) -> Made:
         return work.by(node, module, *node.args)
     module.before = norm.module  # type: ignore[assignment]
     values, norm.values = norm.values, []  # the first that norms says so
-    return Pending(module, norm.args, [*values, value_of(node)])
+    return Pending(module, [*norm.args], [*values, value_of(node)])
 
 
 def _convf(work: Rewriter, node: fx.Node, leaf: Convf) -> Made:

@@ -14,7 +14,7 @@ from .kernels.attention import Ring, attention_step
 from .kernels.depthwise import Around, Taps, depthwise_step, of_norm
 from .kernels.depthwise import Ring as Frames
 from .kernels.rings import Moment, window
-from .modules import Attention, Fast, Filters
+from .modules import Attention, Fast, Filters, as_wide_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class RingAttention(Attention):
         r: Tensor | None = None,
         *shifts: Tensor | None,
     ) -> Tensor:
+        q, p, shifts = as_wide_as(q, p, shifts)
         mixed = v.shape[-1] // self.heads
         wide = max(x.shape[-1] for x in (q, v, q if p is None else p)) // self.heads
         k, v, keys, values = (self._as_wide(x, wide) for x in (k, v, keys, values))

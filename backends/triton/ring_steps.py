@@ -19,6 +19,7 @@ from ...compiler.facts.schedule import Line
 from ..torch.leaves import Dense
 from ..torch.step import State
 from ..torch.stepmodule import StepModule
+from .kernels.linear import WIDEST_NORMED
 from .kernels.rings import keep_all
 from .modules import Gated, Norm
 from .rewrite import Made, Pending, Placed, Rewriter, value_of
@@ -119,7 +120,8 @@ class RingRewriter(Rewriter):
             return None
         found = self.made[x]
         norm = found.module if isinstance(found, Pending) and not found.chain else None
-        alone = isinstance(norm, Norm) and norm.flat and all(map(self._is_product, x.users))
+        narrow = isinstance(norm, Norm) and norm.flat and norm.leaf.weight.numel() <= WIDEST_NORMED
+        alone = narrow and all(map(self._is_product, x.users))
         return found if alone and isinstance(found, Pending) else None
 
     def _is_product(self, node: fx.Node) -> bool:

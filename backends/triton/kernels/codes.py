@@ -19,6 +19,8 @@ from torch import Tensor
 
 from ..packed import VECTOR, Packed, Weight
 
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
+"""The interpreter's products in bfloat16 are garbage."""
 HALVES = (torch.float16, torch.bfloat16)
 DEEPEST = (1 << 17) - 1
 """Products of codes whose sum is sure to fit into int32."""

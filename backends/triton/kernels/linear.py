@@ -18,7 +18,7 @@ from ..packed import Weight, bytes_of, dense_of, shape_of
 from ..tuning import TUNER, Config, about
 from . import norm as norms
 from .activations import REFERENCES, activate
-from .codes import DEEPEST, as_kind, in_ptx, kind_of, parts_of, values
+from .codes import DEEPEST, INTERPRETED, as_kind, in_ptx, kind_of, parts_of, values
 from .cost import Cost
 from .norm import layer_norm
 from .one_row import ONE_ROW, row_sums
@@ -56,9 +56,9 @@ class Prologue:
     activation: str = "none"
 
 
-NORMED = range(2, 513)
-"""Rows, and numbers in one, up to which a product norms them itself: each of its programs does, and
-has them in registers. That saves a launch, which is most of what a norm of few rows takes."""
+WIDEST_NORMED, MOST_NORMED = 512, 4096
+"""Numbers in a row, and rows, up to which a product norms them itself: each of its programs does,
+and has them in registers. That saves a launch, which is most of what a norm of few rows takes."""
 
 
 def linear(
@@ -79,7 +79,7 @@ def linear(
         raise ValueError(f"rows of {x.shape[-1]} numbers, and a weight for {k}")
     n = then.outputs(n)
     rows = side_by_side(x.reshape(-1, x.shape[-1]))
-    if first is not None and (len(rows) not in NORMED or k not in NORMED):
+    if first is not None and (len(rows) > MOST_NORMED or k > WIDEST_NORMED):
         norm = first.weight, first.bias, first.eps
         rows, first = layer_norm(rows, *norm, activation=first.activation)[0], None
     y = x.new_empty(len(rows), n) if out is None else out.view(-1, n)
@@ -169,7 +169,16 @@ def _launch(
     def run(config: Config) -> None:
         if one:
             _row[(triton.cdiv(n, config.sizes["BLOCK"]),)](
-                *tensors, n, k, quads, then.factor, **kind, **config.options()
+                *tensors,
+                *_given((x, gamma, beta))[1:],
+                n,
+                k,
+                quads,
+                then.factor,
+                eps,
+                **kind,
+                **norm,
+                **config.options(),
             )
             return
         grid = triton.cdiv(m, config.sizes["BLOCK_M"]), triton.cdiv(n, config.sizes["BLOCK_N"])
@@ -231,22 +240,6 @@ def _finished(
 
 
 @triton.jit
-def _row(
-    x, weight, book, scale, bias, residual, y, N, K, quads, factor,
-    BITS: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-    PTX: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr,
-):  # fmt: skip
-    """A program has `BLOCK` rows of the weight."""
-    first = tl.program_id(0) * BLOCK
-    n, known = _rows_of(first, N, ACT, BLOCK)
-    total = row_sums(
-        x, x, K, K, weight, book, scale, n.to(tl.int64), known, quads, False, BITS, CHUNK, PTX
-    )[None, :]  # fmt: skip
-    row = tl.arange(0, 1)
-    _finished(total, n, known, first, row, bias, residual, y, 1, N, factor, ACT, BIAS, RESIDUAL)
-
-
-@triton.jit
 def _moments(x, rows, M, K, stride, eps, NORM: tl.constexpr, WIDE: tl.constexpr):
     """Of each row the mean, which an RMS norm takes for zero, and one over the spread."""
     k = tl.arange(0, WIDE)
@@ -255,6 +248,28 @@ def _moments(x, rows, M, K, stride, eps, NORM: tl.constexpr, WIDE: tl.constexpr)
     mean = tl.sum(row, 1) / K if NORM == "layer" else tl.zeros_like(rows).to(tl.float32)
     apart = tl.where(there, row - mean[:, None], 0.0)
     return mean, tl.rsqrt(tl.sum(apart * apart, 1) / K + eps)
+
+
+@triton.jit
+def _row(
+    x, weight, book, scale, bias, residual, y, gamma, beta, N, K, quads, factor, eps,
+    BITS: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
+    PTX: tl.constexpr, NORM: tl.constexpr, BEFORE: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """A program has `BLOCK` rows of the weight."""
+    first = tl.program_id(0) * BLOCK
+    n, known = _rows_of(first, N, ACT, BLOCK)
+    row = tl.arange(0, 1)
+    norm = (gamma, beta, 0.0, 1.0)
+    if NORM != "none":
+        mean, spread = _moments(x, row, 1, K, K, eps, NORM, WIDE)
+        norm = (gamma, beta, tl.sum(mean, 0), tl.sum(spread, 0))
+    total = row_sums(
+        x, x, K, K, weight, book, scale, n.to(tl.int64), known, quads, norm,
+        False, NORM, BEFORE, BITS, CHUNK, PTX,
+    )[None, :]  # fmt: skip
+    _finished(total, n, known, first, row, bias, residual, y, 1, N, factor, ACT, BIAS, RESIDUAL)
 
 
 @triton.jit
@@ -300,4 +315,7 @@ def _product(
 @triton.jit
 def dotted(a, b, acc, KIND: tl.constexpr):
     """`acc + a b`: in a half type, or in whole float32."""
-    return tl.dot(as_kind(a, KIND), as_kind(b, KIND), acc, input_precision="ieee")
+    a, b = as_kind(a, KIND), as_kind(b, KIND)
+    if INTERPRETED:
+        a, b = a.to(tl.float32), b.to(tl.float32)
+    return tl.dot(a, b, acc, input_precision="ieee")

@@ -301,7 +301,7 @@ def _step(
     if ROWS == 1:
         acc = row_sums(
             x, h + tl.min(at, 0) * R, D, D + R, weight, book, scale, row_of, known, quads,
-            True, BITS, BLOCK_K, PTX,
+            (), True, "none", "none", BITS, BLOCK_K, PTX,
         )[None, :]  # fmt: skip
     else:
         acc = tl.zeros((ROWS, 4 * BLOCK), tl.float32)
