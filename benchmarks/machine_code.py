@@ -105,9 +105,10 @@ def main() -> None:
     Tuner.best = compiling.best_of_all if given.all else compiling.first
     columns = ["case", "kernel", "registers", "stack", "instructions", *COLUMNS]
     print(f"| {' | '.join(columns)} |\n|---|---|{'---:|' * (len(columns) - 2)}")
-    for now.case in given.cases:
+    for case in given.cases:
+        now.case = case
         with compiling.OnGpu(), torch.device("meta"):
-            compiling.CASES[now.case](getattr(torch, given.dtype))
+            compiling.CASES[case](getattr(torch, given.dtype))
 
 
 if __name__ == "__main__":

@@ -544,9 +544,9 @@ class Attention(Fast):
         return self._as_mixed(y, mixed).reshape(*q.shape[:-1], self.heads * mixed)
 
     def _wide_shifts(self, wide: int, shifts: Shifts) -> Shifts:
-        q, p = (None if x is None else x.reshape(1, -1) for x in shifts)
-        found = (None if x is None else self._as_wide(x, wide, scaled=True)[0] for x in (q, p))
-        return next(found), next(found)
+        rows = (None if x is None else x.reshape(1, -1) for x in shifts)
+        q, p = (None if x is None else self._as_wide(x, wide, scaled=True)[0] for x in rows)
+        return q, p
 
     def _as_wide(self, x: Tensor, wide: int, *, scaled: bool = False) -> Tensor:
         """With zeros behind each head, which add nothing to products: the kernel knows one width.

@@ -131,8 +131,6 @@ class Shifted:
 class Later:
     """What is copied if anybody asks for it: kernels read through it."""
 
-    node: fx.Node
-
 
 Made: TypeAlias = fx.Node | Pending | Later
 
@@ -575,8 +573,8 @@ CALLS: Mapping[Any, CallRow] = {
     attention.attend: _attend,
     attention.attend_catalogue: _catalogue,
     # An attention that was taken over has no other use for these.
-    attention.relative_scores: lambda work, node: Later(node),
-    stepping.relative_window: lambda work, node: Later(node),
+    attention.relative_scores: lambda work, node: Later(),
+    stepping.relative_window: lambda work, node: Later(),
     stepping.attend_window: _attend_window,
     recurrent.running_sum: _running_sum,
 }

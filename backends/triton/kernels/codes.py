@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..packed import VECTOR, Packed, Weight
+from ..packed import VECTOR, Packed, Weight, fields_of
 
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 """The interpreter's products in bfloat16 are garbage."""
@@ -126,10 +126,7 @@ def constraints(outputs, inputs, kind="r"):
 # --- fields ---
 
 
-@triton.constexpr_function
-def fields(bits):
-    """Widths of an index's fields, the lowest first (`packed.py`)."""
-    return tuple(width for width in (4, 2, 1) if bits & width)
+fields = triton.constexpr_function(fields_of)
 
 
 @triton.jit
@@ -161,25 +158,20 @@ def indices(words, rows, known, first, groups, BITS: tl.constexpr, G: tl.constex
     is zero.
     """
     g = first + tl.arange(0, G)
-    if BITS == 8:
-        end = plane_words(groups, 4)
-        low = _plane(words, rows, known, g, 0, end, 4)
-        high = _plane(words, rows, known, g, end, 2 * end, 4)
-    else:
-        widths: tl.constexpr = fields(BITS)
-        end = plane_words(groups, widths[0])
-        low = _plane(words, rows, known, g, 0, end, widths[0])
-        high = low
-        for n in tl.static_range(1, len(widths)):
-            at = end
-            end += plane_words(groups, widths[n])
-            field = _plane(words, rows, known, g, at, end, widths[n])
-            if widths[0] == 2:
-                low = low | (field << 2)
-            elif n == 1:
-                high = field
-            else:
-                high = high | (field << 2)
+    widths: tl.constexpr = fields(BITS)
+    end = plane_words(groups, widths[0])
+    low = _plane(words, rows, known, g, 0, end, widths[0])
+    high = low
+    for n in tl.static_range(1, len(widths)):
+        at = end
+        end += plane_words(groups, widths[n])
+        field = _plane(words, rows, known, g, at, end, widths[n])
+        if widths[0] == 2:
+            low = low | (field << 2)
+        elif n == 1:
+            high = field
+        else:
+            high = high | (field << 2)
     return low, high
 
 

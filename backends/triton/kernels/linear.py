@@ -159,32 +159,21 @@ def _launch(
     (m, k), n = x.shape, shape_of(weight)[0]
     one = m == 1 and k <= DEEPEST
     (parts, quads, bits), products = parts_of(weight), kind_of(x, weight)
-    tensors = _given((x, *parts, bias, residual, y))
-    kind = {"BITS": bits, "ACT": then.activation, "PTX": in_ptx(x)}
+    norm = (None, None, 0.0) if first is None else (first.weight, first.bias, first.eps)
+    tensors, eps = _given((x, *parts, bias, residual, y, *norm[:2])), norm[2]
+    kind = {"BITS": bits, "ACT": then.activation, "PTX": in_ptx(x), **_before(first, k)}
     kind |= {"BIAS": bias is not None, "RESIDUAL": residual is not None}
-
-    norm, eps = _before(first, k), 0.0 if first is None else first.eps
-    gamma, beta = (None, None) if first is None else (first.weight, first.bias)
 
     def run(config: Config) -> None:
         if one:
             _row[(triton.cdiv(n, config.sizes["BLOCK"]),)](
-                *tensors,
-                *_given((x, gamma, beta))[1:],
-                n,
-                k,
-                quads,
-                then.factor,
-                eps,
-                **kind,
-                **norm,
-                **config.options(),
+                *tensors, n, k, quads, then.factor, eps, **kind, **config.options()
             )
             return
         grid = triton.cdiv(m, config.sizes["BLOCK_M"]), triton.cdiv(n, config.sizes["BLOCK_N"])
         _product[grid](
-            *tensors, *_given((x, gamma, beta))[1:], m, n, k, quads, x.stride(0), then.factor, eps,
-            KIND=products, **kind, **norm, **config.options(),
+            *tensors, m, n, k, quads, x.stride(0), then.factor, eps, KIND=products, **kind,
+            **config.options(),
         )  # fmt: skip
 
     tiles = ONE_ROW if one else _PACKED if bits else _FLOAT if products == "float32" else _HALF
