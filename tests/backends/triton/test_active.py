@@ -151,6 +151,7 @@ def test_nan_stays_where_it_is(bits: int, norm: bool) -> None:
     assert bool(found[~gate].isnan().all())
 
 
+@pytest.mark.interpreter
 @pytest.mark.parametrize(("count", "tiles"), [(0, 0), (1, 1), (128, 1), (129, 2)])
 def test_work_is_that_of_active_rows(
     count: int, tiles: int, monkeypatch: pytest.MonkeyPatch

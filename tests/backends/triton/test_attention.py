@@ -205,6 +205,7 @@ def test_one_bad_frame_reaches_those_who_see_it(spoilt: str) -> None:
     close(attention(q, k, v, 3, first, last), wanted)
 
 
+@pytest.mark.interpreter
 def test_tiles_out_of_sight_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 640 keys a tile of queries reads those that it sees, not 20 tiles of 32."""
     monkeypatch.setattr(kernels.TUNER, "best", lambda name, shape, tiles, run, device: tiles[0])

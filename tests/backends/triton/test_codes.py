@@ -11,22 +11,23 @@ import torch
 from asrc.backends.triton.kernels import codes
 from asrc.backends.triton.kernels.linear import linear, reference
 from asrc.backends.triton.packed import packed
-from asrc.tests.backends.triton import ptx
 from asrc.tests.backends.triton.guard import close, random
+from asrc.tests.backends.triton.ptx.inline import Words, run, signed
+from asrc.tests.backends.triton.ptx.memory import Fault
 
 WORDS = np.random.default_rng(0)
 
 
-def words(count: int, bits: int = 32) -> ptx.Words:
+def words(count: int, bits: int = 32) -> Words:
     return WORDS.integers(0, 1 << bits, count, np.int64)
 
 
-def nibbles(index: ptx.Words) -> ptx.Words:
+def nibbles(index: Words) -> Words:
     """Words of 8 nibbles each, of `[count, 8]`."""
     return (index << 4 * np.arange(8)).sum(1)
 
 
-def in_bytes(values: ptx.Words) -> ptx.Words:
+def in_bytes(values: Words) -> Words:
     """Words of 4 bytes each, of `[count, 4]`."""
     return ((values & 255) << 8 * np.arange(4)).sum(1)
 
@@ -38,7 +39,7 @@ def test_codes_of_indices(bits: int) -> None:
     table = list(in_bytes(filled.reshape(-1, 4)))
     index = WORDS.integers(0, 1 << bits, (500, 8))
     given = [nibbles(index & 15), nibbles(index >> 4), *table]
-    first, last = ptx.run(codes.looking_up(bits), 2, given)
+    first, last = run(codes.looking_up(bits), 2, given)
     assert np.array_equal(first, in_bytes(book[index[:, :4]]))
     assert np.array_equal(last, in_bytes(book[index[:, 4:]]))
 
@@ -48,20 +49,20 @@ def test_digits_of_numbers() -> None:
     limit = int(codes.LIMIT.value)
     whole = WORDS.integers(-limit, limit + 1, (500, 8))
     whole[0], whole[1] = limit, -limit
-    found = ptx.run(codes.dealing(), 3, list((whole + 0x808080).T))
+    found = run(codes.dealing(), 3, list((whole + 0x808080).T))
     total = 0
     for place, word in enumerate(found):
-        digits = np.stack([ptx.signed(word >> 8 * n, 8) for n in range(8)], 1)
+        digits = np.stack([signed(word >> 8 * n, 8) for n in range(8)], 1)
         total = total + (digits << 8 * place)
     assert np.array_equal(total, whole)
 
 
 def test_products_of_codes_and_digits() -> None:
     a, b, x = words(500), words(500), words(500, 63)
-    (found,) = ptx.run(codes.PRODUCTS.value, 1, [a, b, x])
+    (found,) = run(codes.PRODUCTS.value, 1, [a, b, x])
     pairs = [(word >> 8 * n, x >> 8 * n + at) for word, at in ((a, 0), (b, 32)) for n in range(4)]
-    wanted = sum(ptx.signed(one, 8) * ptx.signed(other, 8) for one, other in pairs)
-    assert np.array_equal(ptx.signed(found, 32), wanted)
+    wanted = sum(signed(one, 8) * signed(other, 8) for one, other in pairs)
+    assert np.array_equal(signed(found, 32), wanted)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 5, 6, 7])
@@ -75,8 +76,8 @@ def test_every_operand_is_used_and_no_other(bits: int) -> None:
 
 
 def test_an_instruction_that_is_not_known_is_refused() -> None:
-    with pytest.raises(KeyError, match=r"bfe\.u32"):
-        ptx.run("bfe.u32 $0, $1, 0, 4;", 1, [words(3)])
+    with pytest.raises(Fault, match=r"has not: .*bmsk\.clamp"):
+        run("bmsk.clamp.b32 $0, $1, 4;", 1, [words(3)])
 
 
 @pytest.mark.parametrize("bits", [4, 8])

@@ -1,0 +1,243 @@
+"""The machine that runs compiled kernels: that it stops at what it is there to find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from asrc.tests.backends.triton.ptx.hazards import Race
+from asrc.tests.backends.triton.ptx.machine import Launch, Machine
+from asrc.tests.backends.triton.ptx.memory import Fault, global_memory
+from asrc.tests.backends.triton.ptx.program import read
+
+FRAME = """
+.visible .entry kernel(
+	.param .u64 .ptr .global .align 1 x,
+	.param .u64 .ptr .global .align 1 y
+)
+.reqntid 64
+{{
+	.reg .pred %p<9>; .reg .b16 %rs<9>; .reg .b32 %r<32>; .reg .b64 %d<32>;
+	ld.param.b64 %d1, [x]; ld.param.b64 %d2, [y];
+	mov.u32 %r1, %tid.x; mov.u32 %r2, %ctaid.x;
+	mul.wide.u32 %d3, %r1, 4; add.s64 %d4, %d1, %d3; add.s64 %d5, %d2, %d3;
+	shl.b32 %r3, %r1, 2; xor.b32 %r4, %r3, 128; // in shared memory, own and another's
+{body}
+	ret;
+}}
+"""
+"""Of x and y, a thread's places are %d4 and %d5."""
+ORDERS = [0, 1, -1]
+
+
+def run(body: str, x: Tensor, y: Tensor, blocks: int = 1, order: int = 0, room: int = 9) -> Machine:
+    program = read(FRAME.format(body=body))
+    memory = global_memory([x, y], granule=4)
+    parameters = {"x": memory.address(x.data_ptr()), "y": memory.address(y.data_ptr())}
+    launch = Launch(program, (blocks, 1, 1), parameters, memory.memory, 1024, 4, room, order)
+    machine = Machine(launch)
+    machine.run()
+    memory.back()
+    return machine
+
+
+def numbers(count: int = 64) -> tuple[Tensor, Tensor]:
+    return torch.arange(count, dtype=torch.int32), torch.full((count,), -7, dtype=torch.int32)
+
+
+COPY = "ld.global.b32 %r5, [%d4]; st.global.b32 [%d5], %r5;"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_copy(order: int) -> None:
+    x, y = numbers()
+    machine = run(COPY, x, y, order=order)
+    assert torch.equal(x, y)
+    assert machine.issued["ld.global.b32"] == 2
+
+
+def test_views_of_one_storage_see_each_other() -> None:
+    whole = torch.arange(200, dtype=torch.int32)
+    run(COPY, whole[3:67], whole[100:164])
+    assert torch.equal(whole[100:164], torch.arange(3, 67, dtype=torch.int32))
+    assert whole[164] == 164
+
+
+@pytest.mark.parametrize(("body", "how"), [
+    ("ld.global.b32 %r5, [%d4+4];", "is read out of bounds"),
+    ("ld.global.b32 %r5, [%d4+-4];", "is read out of bounds"),
+    ("st.global.b32 [%d5+4], %r1;", "is written out of bounds"),
+    ("ld.global.v2.b32 {%r5, %r6}, [%d4];", "8 bytes of global memory are read at once"),
+    ("ld.shared.b32 %r5, [%r3];", "that nothing was written to"),
+    ("st.shared.b32 [%r3+1020], %r1;", "shared memory is written out of bounds"),
+    ("cp.async.ca.shared.global [%r3], [%d4], 4; cp.async.commit_group; ld.shared.b32 %r5, [%r3];",
+     "that nothing was written to"),
+    ("setp.lt.u32 %p1, %r1, 5; @%p1 bra $L1; bar.sync 0; $L1:", "not by all"),
+    ("bmsk.clamp.b32 %r5, %r1, 3;", "has not"),
+])  # fmt: skip
+def test_faults(body: str, how: str) -> None:
+    with pytest.raises(Fault, match=how):
+        run(body, *numbers())
+
+
+MIXED = "st.shared.b32 [%r3], %r1;{} ld.shared.b32 %r5, [%r4]; st.global.b32 [%d5], %r5;"
+AGAIN = " bar.sync 0; ld.shared.b32 %r5, [%r4];{} st.shared.b32 [%r3], %r5;"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_warps_wait_at_a_barrier(order: int) -> None:
+    x, y = numbers()
+    run(MIXED.format(" bar.sync 0;"), x, y, order=order)
+    assert torch.equal(y, x.roll(32))
+
+
+OTHERS = """
+	st.global.b32 [%d5], %r1; xor.b32 %r6, %r1, 32; mul.wide.u32 %d6, %r6, 4;
+	add.s64 %d7, %d2, %d6; ld.global.b32 %r7, [%d7];
+"""
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("body", "how"), [
+    (MIXED.format(""), "nothing was written to|may not have written yet"),
+    ("st.shared.b32 [%r3], %r1;" + AGAIN.format(""), "may still read|may not have written"),
+    (OTHERS, "global memory is read"),
+    ("shr.u32 %r5, %r1, 5; st.global.b32 [%d2], %r5;", "two threads write"),
+    ("st.shared.b32 [%r3], %r2; xor.b32 %r5, %r2, 1; st.shared.b32 [%r4], %r5;", "two threads"),
+])  # fmt: skip
+def test_warps_that_do_not_wait(body: str, how: str, order: int) -> None:
+    with pytest.raises((Race, Fault), match=how):
+        run(body, *numbers(), order=order)
+
+
+def test_a_place_that_is_read_before_it_is_written_again() -> None:
+    x, y = numbers()
+    run("st.shared.b32 [%r3], %r1;" + AGAIN.format(" bar.sync 0;"), x, y)
+
+
+def test_threads_that_write_the_same_are_no_race() -> None:
+    x, y = numbers()
+    run("st.global.b32 [%d2], 5;", x, y, blocks=3)
+    assert y.tolist() == [5, *[-7] * 63]
+
+
+def test_blocks_that_write_to_one_place() -> None:
+    with pytest.raises(Race, match="two threads write"):
+        run("st.global.b32 [%d5], %r2;", *numbers(), blocks=2)
+
+
+def test_a_block_that_reads_what_another_writes() -> None:
+    """The first writes, the others read."""
+    body = "setp.eq.u32 %p1, %r2, 0; @%p1 st.global.b32 [%d5], %r1; @!%p1 ld.global.b32 %r5, [%d5];"
+    with pytest.raises(Race, match="may not have written yet"):
+        run(body, *numbers(), blocks=2)
+
+
+HANDED = """
+	setp.eq.u32 %p1, %r2, {first}; @%p1 bra $L_give;
+	setp.eq.u32 %p2, %r1, 0;
+$L_again: mov.u32 %r5, 1;
+	@%p2 ld.global.gpu.acquire.b32 %r5, [%d1];
+	st.shared.b32 [%r3], %r5; setp.eq.u32 %p3, %r5, 0; @%p3 bra $L_again;
+	bar.sync 0; ld.global.b32 %r6, [%d5]; add.s32 %r6, %r6, 1; bar.sync 0;
+	st.global.b32 [%d4+256], %r6; bra $L_end;
+$L_give: st.global.b32 [%d5], %r1;{barrier}
+	setp.eq.u32 %p2, %r1, 0;
+	@%p2 atom.global.gpu.{how}.add.u32 %r7, [%d1], 1;
+$L_end:
+"""
+"""One block gives y to the other, by a counter in x[0]; what comes of it is in x[64:]."""
+
+
+def handed(
+    first: int, barrier: str = " bar.sync 0;", how: str = "release", room: int = 9
+) -> Tensor:
+    x, y = torch.zeros(128, dtype=torch.int32), torch.zeros(64, dtype=torch.int32)
+    run(HANDED.format(first=first, barrier=barrier, how=how), x, y, blocks=2, room=room)
+    return x[64:]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_blocks_that_wait_for_each_other(first: int) -> None:
+    assert torch.equal(handed(first), torch.arange(1, 65, dtype=torch.int32))
+
+
+@pytest.mark.parametrize("given", [{"how": "relaxed"}, {"barrier": ""}])
+@pytest.mark.parametrize("first", [0, 1])
+def test_blocks_that_are_told_too_early(first: int, given: dict[str, str]) -> None:
+    with pytest.raises(Race, match="may not have written yet"):
+        handed(first, **given)
+
+
+def test_blocks_that_there_is_no_room_for() -> None:
+    """The first would have to wait for the second, which begins when it has ended."""
+    assert torch.equal(handed(0, room=1), torch.arange(1, 65, dtype=torch.int32))
+    with pytest.raises(Fault, match="have no room"):
+        handed(1, room=1)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_paths_that_part_and_join(order: int) -> None:
+    """Threads turn as often as their number says, modulo 5."""
+    x, y = numbers()
+    body = """
+	rem.u32 %r5, %r1, 5; mov.u32 %r6, 0;
+$L_loop: setp.eq.u32 %p1, %r5, 0; @%p1 bra $L_out;
+	add.s32 %r6, %r6, 10; sub.s32 %r5, %r5, 1; bra.uni $L_loop;
+$L_out: st.global.b32 [%d5], %r6;
+"""
+    run(body, x, y, order=order)
+    assert torch.equal(y, x % 5 * 10)
+
+
+def test_a_jump_by_index() -> None:
+    x, y = numbers()
+    body = """
+	$L_t: .branchtargets $L_a, $L_b, $L_c;
+	rem.u32 %r5, %r1, 3; brx.idx %r5, $L_t;
+$L_a: mov.u32 %r6, 10; bra $L_z;
+$L_b: mov.u32 %r6, 20; bra $L_z;
+$L_c: mov.u32 %r6, 30;
+$L_z: st.global.b32 [%d5], %r6;
+"""
+    run(body, x, y)
+    assert torch.equal(y, x % 3 * 10 + 10)
+
+
+def words(values: Sequence[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int32)
+
+
+def test_copies_come_when_they_are_waited_for() -> None:
+    """Two groups: of the first is sure what it brought while the second is under way."""
+    x, y = numbers()
+    body = """
+	cp.async.ca.shared.global [%r3], [%d4], 4; cp.async.commit_group;
+	cp.async.ca.shared.global [%r3+256], [%d4], 4, 0; cp.async.commit_group;
+	cp.async.wait_group {}; bar.sync 0;
+	ld.shared.b32 %r5, [%r4]; st.global.b32 [%d5], %r5; ld.shared.b32 %r6, [%r4+{}];
+"""
+    run(body.format(1, 0), x, y)
+    assert torch.equal(y, x.roll(32))
+    run(body.format(0, 256), x, y)
+    for pending, offset in ((1, 256), (2, 0)):
+        with pytest.raises(Fault, match="nothing was written to"):
+            run(body.format(pending, offset), x, y)
+
+
+def test_what_warps_exchange() -> None:
+    x, y = numbers()
+    body = """
+	shfl.sync.bfly.b32 %r5, %r1, 3, 31, -1; shfl.sync.up.b32 %r6, %r1, 1, 0, -1;
+	shfl.sync.idx.b32 %r7, %r1, 5, 31, -1; mov.u32 %r9, -1; redux.sync.add.s32 %r8, %r1, %r9;
+	mul.lo.s32 %r5, %r5, 100; add.s32 %r5, %r5, %r6; mul.lo.s32 %r7, %r7, 10000;
+	add.s32 %r5, %r5, %r7; add.s32 %r5, %r5, %r8; st.global.b32 [%d5], %r5;
+"""
+    run(body, x, y)
+    lane, warp = x % 32, x // 32
+    up = torch.where(lane > 0, x - 1, x)
+    total = torch.where(warp == 0, sum(range(32)), sum(range(32, 64)))
+    assert torch.equal(y, (x ^ 3) * 100 + up + (32 * warp + 5) * 10000 + total)
