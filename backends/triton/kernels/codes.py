@@ -270,15 +270,41 @@ def as_kind(x, KIND: tl.constexpr):
     return x
 
 
+@triton.jit
+def bytes_of(a, b):
+    """int8 `[N, 8 G]`: the codes of groups, four in a word, side by side."""
+    even = tl.join(tl.join(_byte(a, 0), _byte(b, 0)), tl.join(_byte(a, 2), _byte(b, 2)))
+    odd = tl.join(tl.join(_byte(a, 1), _byte(b, 1)), tl.join(_byte(a, 3), _byte(b, 3)))
+    return tl.reshape(tl.join(even, odd), (a.shape[0], 8 * a.shape[1]))
+
+
+@triton.jit
+def _byte(word, N: tl.constexpr):
+    return (word >> (8 * N)).to(tl.int8)
+
+
 # --- rows of digits ---
+
+
+@triton.jit
+def _counted(row, scale):
+    """uint32: `row / scale` as a whole number, with half the range of its three digits on top."""
+    return (row * (1 / scale) + ROUNDING).to(tl.uint32, bitcast=True) + 0x408080
+
+
+@triton.jit
+def columns(row, scale):
+    """int8 `[K, 4]`: the digits of `row / scale` (float32 `[K]`), the lowest first, then zero."""
+    n = tl.arange(0, 4)[:, None]
+    found = (_counted(row, scale) ^ 0x808080)[None, :] >> (8 * n).to(tl.uint32)
+    return tl.trans(tl.where(n < 3, found.to(tl.int8), 0))
 
 
 @triton.jit
 def digits(row, scale, PTX: tl.constexpr):
     """uint64 `[G]`, three: the digits of `row / scale` (float32 `[8 G]`), the lowest first, of the
     first 4 numbers of each group in the lower half, and of the last."""
-    counted = (row * (1 / scale) + ROUNDING).to(tl.uint32, bitcast=True) + 0x408080
-    even, odd = tl.split(tl.reshape(counted, (row.shape[0] // 8, 2, 2, 2)))
+    even, odd = tl.split(tl.reshape(_counted(row, scale), (row.shape[0] // 8, 2, 2, 2)))
     a, c = tl.split(even)
     b, d = tl.split(odd)
     a0, a1 = tl.split(a)

@@ -21,7 +21,7 @@ from .activations import REFERENCES, activate
 from .codes import DEEPEST, INTERPRETED, as_kind, in_ptx, kind_of, parts_of, values
 from .cost import Cost
 from .norm import layer_norm
-from .one_row import ONE_ROW, row_sums
+from .one_row import ON_CORES, ONE_ROW, row_sums
 
 GLU = "glu"
 
@@ -176,7 +176,8 @@ def _launch(
             **config.options(),
         )  # fmt: skip
 
-    tiles = ONE_ROW if one else _PACKED if bits else _FLOAT if products == "float32" else _HALF
+    tiles = _PACKED if bits else _FLOAT if products == "float32" else _HALF
+    tiles = ONE_ROW + (ON_CORES if bits else ()) if one else tiles
     shape = (about(m), n, k, bits, x.dtype, products, then.activation == GLU, first is not None)
     run(TUNER.best("linear.one" if one else "linear", shape, tiles, run, x.device))
 
@@ -244,7 +245,7 @@ def _row(
     x, weight, book, scale, bias, residual, y, gamma, beta, N, K, quads, factor, eps,
     BITS: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
     PTX: tl.constexpr, NORM: tl.constexpr, BEFORE: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK: tl.constexpr, CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr, CHUNK: tl.constexpr, CORES: tl.constexpr = False,
 ):  # fmt: skip
     """A program has `BLOCK` rows of the weight."""
     first = tl.program_id(0) * BLOCK
@@ -256,7 +257,7 @@ def _row(
         norm = (gamma, beta, tl.sum(mean, 0), tl.sum(spread, 0))
     total = row_sums(
         x, x, K, K, weight, book, scale, n.to(tl.int64), known, quads, norm,
-        False, NORM, BEFORE, BITS, CHUNK, PTX,
+        False, NORM, BEFORE, BITS, CHUNK, PTX, CORES,
     )[None, :]  # fmt: skip
     _finished(total, n, known, first, row, bias, residual, y, 1, N, factor, ACT, BIAS, RESIDUAL)
 

@@ -153,6 +153,11 @@ _STEP_OF_ONE = tuple(
         *((2, 512, 2), (1, 1024, 2)),
     )
 )
+_STEP_ON_CORES = tuple(
+    Config({"BLOCK": block, "BLOCK_K": k, "CORES": True}, warps)
+    for block, k, warps in ((16, 256, 4), (32, 128, 4), (8, 256, 2), (4, 256, 1))
+)
+"""Of packed weights (`one_row.py`)."""
 _SEQUENCE = tuple(
     Config({"BLOCK": block, "BLOCK_K": 64}, warps) for block in (64, 32, 16) for warps in (4, 8)
 )
@@ -187,7 +192,8 @@ def _launch_step(
     def measured(config: Config) -> None:
         run(config, torch.empty_like(cells))  # states stay as they are
 
-    name, tiles = ("lstm.one", _STEP_OF_ONE) if one else ("lstm.step", _STEP)
+    single = _STEP_OF_ONE + (_STEP_ON_CORES if bits else ())
+    name, tiles = ("lstm.one", single) if one else ("lstm.step", _STEP)
     run(TUNER.best(name, shape, tiles, measured, x.device), cells)
 
 
@@ -287,6 +293,7 @@ def _step(
     GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr,
     BITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
     BIAS: tl.constexpr, SLOTS: tl.constexpr, PTX: tl.constexpr, KIND: tl.constexpr,
+    CORES: tl.constexpr = False,
 ):  # fmt: skip
     """A program makes `BLOCK` cells of `ROWS` streams, 16 or the only one there is; no other reads
     what it writes, were `cells` c itself."""
@@ -301,7 +308,7 @@ def _step(
     if ROWS == 1:
         acc = row_sums(
             x, h + tl.min(at, 0) * R, D, D + R, weight, book, scale, row_of, known, quads,
-            (), True, "none", "none", BITS, BLOCK_K, PTX,
+            (), True, "none", "none", BITS, BLOCK_K, PTX, CORES,
         )[None, :]  # fmt: skip
     else:
         acc = tl.zeros((ROWS, 4 * BLOCK), tl.float32)

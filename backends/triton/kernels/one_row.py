@@ -2,7 +2,8 @@
 
 Such a product is bound by reading the weight. Threads of a program lie along the columns, so that a
 warp reads hundreds of bytes of a row side by side, several rows at once, and sums come together at
-the end alone. A packed weight multiplies in integers (`codes.py`).
+the end alone. A packed weight multiplies in integers (`codes.py`), where a program has many rows on
+tensor cores: the row's digits are as many columns there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import triton.language as tl
 
 from ..tuning import Config
 from .activations import activate
-from .codes import LIMIT, code_words, digits, indices, table_of, times
+from .codes import LIMIT, bytes_of, code_words, columns, digits, indices, table_of, times
 
 ONE_ROW = tuple(
     Config({"BLOCK": block, "CHUNK": chunk}, warps)
@@ -22,6 +23,14 @@ ONE_ROW = tuple(
     )
 )
 """Outputs and columns of a program; the tiles of all that has one row."""
+ON_CORES = tuple(
+    Config({"BLOCK": block, "CHUNK": chunk, "CORES": True}, warps)
+    for block, chunk, warps in (
+        *((128, 128, 4), (64, 256, 4), (256, 128, 8), (64, 128, 4), (32, 256, 2), (16, 256, 1)),
+    )
+)
+"""More of them, of packed weights. A warp has 16 outputs or 32, and all columns: fewer instructions
+a weight, but fewer warps as well."""
 
 
 @triton.jit
@@ -47,7 +56,7 @@ def _numbers(
 def row_sums(
     x, h, D, K, weight, book, scale, rows, known, quads, norm,
     TWO: tl.constexpr, NORM: tl.constexpr, BEFORE: tl.constexpr, BITS: tl.constexpr,
-    CHUNK: tl.constexpr, PTX: tl.constexpr,
+    CHUNK: tl.constexpr, PTX: tl.constexpr, CORES: tl.constexpr,
 ):  # fmt: skip
     """float32 `[N]`: the products of a row `[x, h]` with the rows (int64 `[N]`) of a weight, which
     are as wide as K numbers, or if it is packed `quads` vectors of words."""
@@ -56,7 +65,7 @@ def row_sums(
     else:
         codes, own = _code_sums(
             x, h, D, K, norm, weight, book, rows * quads * 4, known,
-            TWO, NORM, BEFORE, BITS, CHUNK, PTX,
+            TWO, NORM, BEFORE, BITS, CHUNK, PTX, CORES,
         )  # fmt: skip
         sums = codes * (own * tl.load(scale + rows, known, 0.0))
     return sums
@@ -95,27 +104,54 @@ def _largest(
 def _code_sums(
     x, h, D, K, norm, words, book, rows, known,
     TWO: tl.constexpr, NORM: tl.constexpr, BEFORE: tl.constexpr, BITS: tl.constexpr,
-    CHUNK: tl.constexpr, PTX: tl.constexpr,
+    CHUNK: tl.constexpr, PTX: tl.constexpr, CORES: tl.constexpr,
 ):  # fmt: skip
     """Sums over codes, and what one of them stands for in the row."""
-    N: tl.constexpr = rows.shape[0]
     G: tl.constexpr = CHUNK // 8
     table, groups = table_of(book, BITS), tl.cdiv(K, 8)
     low, high = indices(words, rows, known, 0, groups, BITS, G)  # on its way from here on
     top, spoiled = _largest(x, h, D, K, norm, CHUNK, TWO, NORM, BEFORE)
     own = tl.maximum(top, 1e-30) / LIMIT
-    nothing = tl.zeros((N, G // 4), tl.int32)
-    s0, s1, s2 = nothing, nothing, nothing
+    sums = _no_sums(rows.shape[0], G, CORES)
     for first in range(0, groups, G):
         a, b = code_words(low, high, book, table, BITS, PTX)
         low, high = indices(words, rows, known, first + G, groups, BITS, G)
         row = _numbers(x, h, 8 * first, D, K, norm, CHUNK, TWO, NORM, BEFORE)
-        d0, d1, d2 = digits(row, own, PTX)
-        s0 += _four(a, b, d0[None, :], PTX)
-        s1 += _four(a, b, d1[None, :], PTX)
-        s2 += _four(a, b, d2[None, :], PTX)
-    high = tl.sum(s2, 1).to(tl.float32) * 65536 + tl.sum(s1, 1).to(tl.float32) * 256
-    return high + tl.sum(s0, 1).to(tl.float32), own + spoiled
+        if CORES:
+            sums = tl.dot(bytes_of(a, b), columns(row, own), sums, out_dtype=tl.int32)
+        else:
+            d0, d1, d2 = digits(row, own, PTX)
+            s0, s1, s2 = sums
+            s0 += _four(a, b, d0[None, :], PTX)
+            s1 += _four(a, b, d1[None, :], PTX)
+            s2 += _four(a, b, d2[None, :], PTX)
+            sums = (s0, s1, s2)
+    return _of_digits(sums, CORES), own + spoiled
+
+
+@triton.jit
+def _no_sums(N: tl.constexpr, G: tl.constexpr, CORES: tl.constexpr):
+    """int32, of each digit: columns of `[N, 4]`, or `[N, G / 4]` each."""
+    if CORES:
+        found = tl.zeros((N, 4), tl.int32)
+    else:
+        nothing = tl.zeros((N, G // 4), tl.int32)
+        found = (nothing, nothing, nothing)
+    return found
+
+
+@triton.jit
+def _of_digits(sums, CORES: tl.constexpr):
+    """float32 `[N]`: each digit for what it is worth."""
+    if CORES:
+        n = tl.arange(0, 4)
+        worth = tl.where(n == 0, 1.0, tl.where(n == 1, 256.0, tl.where(n == 2, 65536.0, 0.0)))
+        found = tl.sum(sums.to(tl.float32) * worth[None, :], 1)
+    else:
+        s0, s1, s2 = sums
+        high = tl.sum(s2, 1).to(tl.float32) * 65536 + tl.sum(s1, 1).to(tl.float32) * 256
+        found = high + tl.sum(s0, 1).to(tl.float32)
+    return found
 
 
 @triton.jit

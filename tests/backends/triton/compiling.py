@@ -268,6 +268,26 @@ def _mixed(bits: int) -> Case:
     return case
 
 
+def _on_cores(case: Case) -> Case:
+    """Of one row, with the tiles that tensor cores take."""
+
+    def chosen(dtype: torch.dtype) -> None:
+        usual = Tuner.best
+        Tuner.best = with_cores
+        try:
+            case(dtype)
+        finally:
+            Tuner.best = usual
+
+    return chosen
+
+
+def with_cores(tuner: Tuner, _: str, shape: object, candidates: Sequence[Config],
+               run: object, device: object) -> Config:  # fmt: skip
+    """In the place of `Tuner.best`."""
+    return next((one for one in candidates if "CORES" in one.sizes), candidates[0])
+
+
 def _step(streams: int, bits: int) -> Case:
     def case(dtype: torch.dtype) -> None:
         weight = narrow(2560, 1280, bits) if bits else room(2560, 1280, dtype=dtype)
@@ -487,11 +507,13 @@ def _integer_scores(dtype: torch.dtype) -> None:
 CASES: Mapping[str, Case] = {
     **{f"linear.packed-{rows}x{bits}": _packed(rows, bits)
        for rows, bits in ((1, 3), (1, 4), (8, 3), (64, 4), (64, 5))},
+    "linear.cores-4": _on_cores(_packed(1, 4)),
     "linear.float": _product,
     "linear.mixed-0": _mixed(0),
     "linear.mixed-4": _mixed(4),
     **{f"lstm.step-{streams}x{bits}": _step(streams, bits)
        for streams, bits in ((1, 0), (1, 4), (64, 0), (64, 4))},
+    "lstm.cores-4": _on_cores(_step(1, 4)),
     "lstm.sequence-640": _sequence(640, 16),
     "lstm.sequence-64": _sequence(64, 2),
     "norm.layer": _layer_norm,

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from asrc.backends.triton.kernels import codes
-from asrc.backends.triton.kernels.linear import linear, reference
-from asrc.backends.triton.packed import packed
-from asrc.tests.backends.triton.guard import close, random
+from asrc.backends.triton.kernels.codes import DEEPEST
+from asrc.backends.triton.kernels.linear import Epilogue, linear, reference
+from asrc.backends.triton.kernels.lstm import lstm_cell
+from asrc.backends.triton.kernels.lstm import reference as lstm_reference
+from asrc.backends.triton.packed import Packed, packed
+from asrc.backends.triton.tuning import Config, Tuner
+from asrc.tests.backends.triton.guard import Guards, close, random
 from asrc.tests.backends.triton.ptx.inline import Words, run, signed
 from asrc.tests.backends.triton.ptx.memory import Fault
+from asrc.tests.backends.triton.test_linear import narrow
 
 WORDS = np.random.default_rng(0)
 
@@ -80,6 +87,58 @@ def test_an_instruction_that_is_not_known_is_refused() -> None:
         run("bmsk.clamp.b32 $0, $1, 4;", 1, [words(3)])
 
 
+# --- a row with a weight, in instructions for four bytes and on tensor cores ---
+
+
+@pytest.fixture(params=[False, True], ids=["bytes", "cores"])
+def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Makes the tuner take the one or the other; whether it is tensor cores."""
+
+    def best(tuner: Tuner, name: str, shape: object, candidates: Sequence[Config],
+             run: object, device: torch.device) -> Config:  # fmt: skip
+        return next(one for one in candidates if ("CORES" in one.sizes) == request.param)
+
+    monkeypatch.setattr(Tuner, "best", best)
+    return bool(request.param)
+
+
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize(("n", "k"), [(5, 3), (33, 530), (70, 129)])
+def test_one_row(bits: int, n: int, k: int) -> None:
+    guards, weight = Guards(), narrow(random(n, k, seed=1), bits)
+    held = Packed(*(guards.put(x) for x in (weight.words, weight.book, weight.scale)), bits, k)
+    x, bias, y = guards.put(random(1, k)), guards.put(random(n, seed=2)), guards.room(1, n)
+    then = Epilogue("swish", 0.5)
+    linear(x, held, bias, then, y)
+    close(y, reference(x, weight, bias, then), 1e-6)
+    guards.check()
+
+
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_a_step_of_one_stream(bits: int) -> None:
+    weight, bias = narrow(random(84, 34, seed=1), bits), random(84, seed=2)
+    x, h, c = random(1, 13), random(1, 21, seed=3), random(1, 21, seed=4)
+    wanted = lstm_reference(x[:, None], h, c, weight.dense(), bias)
+    y, cells = lstm_cell(x, h, c, weight, bias)
+    close(y, wanted[1], 1e-6)
+    close(cells, wanted[2], 1e-6)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("tiles")
+def test_the_largest_sums() -> None:
+    """All codes and a digit at their ends, as many as there may be: no more than int32 has."""
+    columns = DEEPEST // 8 * 8
+    weight = packed(torch.full((2, 8), 127.0), torch.ones(2), None)
+    weight = replace(weight, words=weight.words[:, :1].repeat(1, columns // 4), columns=columns)
+    x = torch.full((1, columns), -128 * 256 / float(codes.LIMIT.value))
+    x[0, 0] = 1.0
+    close(linear(x, weight), 127 * x.double().sum().expand(1, 2).float(), 1e-6)
+
+
+@pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("kind", [torch.float32, torch.float16])
 def test_a_row_with_one_number_that_is_far_larger(bits: int, kind: torch.dtype) -> None:
@@ -92,6 +151,7 @@ def test_a_row_with_one_number_that_is_far_larger(bits: int, kind: torch.dtype) 
     close(linear(x, narrow), reference(x, narrow).to(kind), 1e-6 if kind == torch.float32 else 1e-3)
 
 
+@pytest.mark.usefixtures("tiles")
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_numbers_that_are_not_finite_show(bad: float) -> None:
@@ -101,6 +161,7 @@ def test_numbers_that_are_not_finite_show(bad: float) -> None:
     assert not linear(x, narrow).isfinite().any()
 
 
+@pytest.mark.usefixtures("tiles")
 def test_a_row_of_zeros_is_zero() -> None:
     narrow = packed(random(5, 40), torch.full((5,), 0.02), torch.arange(16) * 16.0 - 120)
     assert torch.equal(linear(torch.zeros(1, 40), narrow), torch.zeros(1, 5))

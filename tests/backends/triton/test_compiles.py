@@ -112,6 +112,19 @@ def test_one_row_meets_codes_in_registers(case: str, kernel: str, dtype: str) ->
         assert code["LDL"] == code["STL"] == 0
 
 
+@pytest.mark.parametrize("dtype", ["float32", *HALVES])
+@pytest.mark.parametrize(
+    ("case", "kernel"), [("linear.cores-4", "_row"), ("lstm.cores-4", "_step")]
+)
+def test_tensor_cores_take_codes_and_digits(case: str, kernel: str, dtype: str) -> None:
+    """32 codes of 16 outputs an instruction, all digits at once; bytes are moved as vectors."""
+    for code in code_of(case, dtype, kernel):
+        assert code["IMMA"] > 0
+        assert code["IDP"] == code["LDL"] == code["STL"] == 0
+        assert code["PRMT"] >= 3 * 4 * code["IMMA"]  # 16 codes of a thread are 4 words, 3 each
+        assert code["STS.128"] == code["IMMA"]
+
+
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize(
     ("case", "kernel"),

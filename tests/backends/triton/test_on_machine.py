@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-SOON = {"aligned": 0, "linear": 0, "norm": -1, "pointwise": 1, "rings": -1}
+SOON = {"aligned": 0, "codes": 0, "linear": 0, "norm": -1, "pointwise": 1, "rings": -1}
 """In which order warps go: together, or one by one, the last or the first before the others."""
 LATE = [
     *(
@@ -65,6 +65,6 @@ def test_in_all_orders(file: str, capability: int, order: int) -> None:
 
 def test_all_that_launch_kernels_are_here() -> None:
     """Others read text, look at what is compiled, or are about the host."""
-    others = {"codes", "compiles", "gpu_apart", "gpu_benchmark", "on_machine", "tuning"}
+    others = {"compiles", "gpu_apart", "gpu_benchmark", "on_machine", "tuning"}
     files = {path.stem.removeprefix("test_") for path in HERE.glob("test_*.py")}
     assert files == {*SOON, *LATE, *others}

@@ -220,6 +220,7 @@ _SAME: dict[str, Function] = {
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "neg": np.negative,
     "min": np.minimum, "max": np.maximum, "abs": np.abs, "mul.hi": _high_product,
     "rcp": np.reciprocal, "sqrt": np.sqrt, "rsqrt": lambda x: (1 / np.sqrt(x)).astype(x.dtype),
+    "copysign": lambda sign, x: np.copysign(x, sign),
     "ex2": np.exp2, "lg2": np.log2, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
 }  # fmt: skip
 """Of one type throughout."""

@@ -34,12 +34,16 @@ Known = Callable[[Stamps, Stamps], Flags]
 
 @dataclass(frozen=True)
 class Who:
-    """Lanes at an instruction: their blocks, epochs and warps."""
+    """Lanes at an instruction: their blocks, epochs, and numbers in the block."""
 
     block: Stamps
     epoch: Stamps
-    warp: Stamps
+    thread: Stamps
     known: Known | None = None
+
+    @property
+    def warp(self) -> Stamps:
+        return self.thread >> 5
 
     @property
     def stamps(self) -> Stamps:

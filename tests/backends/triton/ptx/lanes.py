@@ -58,7 +58,7 @@ class Lanes:
         count = len(self)
         self.at, self.groups = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.waiting, self.epochs = np.zeros(count, bool), np.zeros(len(self.blocks), np.int64)
-        thread = np.tile(np.arange(self.threads), len(self.blocks))
+        thread = self.thread = np.tile(np.arange(self.threads), len(self.blocks))
         self.slot = np.repeat(np.arange(len(self.blocks)), self.threads)
         self.warp, self.block = thread >> 5, self.blocks[self.slot]
         axes = zip("xyz", self.indices, strict=True)
@@ -100,7 +100,7 @@ class Lanes:
 
     def who(self, lanes: Count | slice) -> Who:
         slot = self.slot[lanes]
-        return Who(self.blocks[slot], self.epochs[slot], self.warp[lanes], self.known)
+        return Who(self.blocks[slot], self.epochs[slot], self.thread[lanes], self.known)
 
     # --- registers ---
 

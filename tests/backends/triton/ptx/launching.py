@@ -16,14 +16,16 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
+from triton.runtime.errors import OutOfResources
 from triton.runtime.jit import JITFunction
 
 from asrc.backends.triton.tuning import Config, Tuner
 
 from .arithmetic import size_of
 from .machine import Launch, Machine
-from .memory import Fault, global_memory
+from .memory import global_memory
 from .program import Program, float_bits, read
+from .traffic import Traffic
 
 PROCESSORS = {80: 108, 90: 132}
 HELD = {80: 163 << 10, 90: 227 << 10}
@@ -65,13 +67,16 @@ class Driver:
 @dataclass
 class Launcher:
     """In the place of launches. `issued` counts warps by kernel and instruction; `processors` are
-    those of a card of its kind, were there not fewer."""
+    those of a card of its kind, were there not fewer. With `counting`, `traffic` is what kernels
+    move, by name."""
 
     capability: int = 90
     races: bool = True
     order: int = 0
     processors: int = 0
+    counting: bool = False
     issued: dict[str, Counter[str]] = field(default_factory=dict)
+    traffic: dict[str, Traffic] = field(default_factory=dict)
     launches: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, kernel: Any, grid: Any) -> Callable[..., None]:
@@ -88,7 +93,7 @@ class Launcher:
     def run(self, made: Any, grid: tuple[int, ...], given: Sequence[object]) -> None:
         program = _program(made.asm["ptx"])
         if made.metadata.shared > HELD[self.capability]:
-            raise Fault(f"{made.metadata.shared} bytes of shared memory, kernel {program.name}")
+            raise OutOfResources(made.metadata.shared, HELD[self.capability], "shared memory")
         tensors = [x for x in given if isinstance(x, Tensor)]
         granule = _granule(program) if self.races else None
         memory = global_memory(tensors, granule)
@@ -101,7 +106,8 @@ class Launcher:
         together = any(one.name.startswith("wgmma") for one in program.every())
         order, room = 0 if together else self.order, self.processors or PROCESSORS[self.capability]
         shared = made.metadata.shared
-        launch = Launch(program, whole, named, memory.memory, shared, granule, room, order)
+        traffic = self.traffic.setdefault(program.name, Traffic()) if self.counting else None
+        launch = Launch(program, whole, named, memory.memory, shared, granule, room, order, traffic)
         machine = Machine(launch)
         machine.run()
         memory.back()

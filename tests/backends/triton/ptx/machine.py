@@ -22,6 +22,7 @@ from .hazards import Race
 from .lanes import DONE, Copy, Lanes, Mask, axes, constant, lanes_of
 from .memory import Fault, Memory, shared_memory
 from .program import Both, Immediate, Instruction, Label, Operand, Place, Program, Register, Vector
+from .traffic import Traffic
 from .turns import Turns
 
 Step = Callable[["Machine", Lanes, "Mask | None"], None]
@@ -41,6 +42,7 @@ class Launch:
     granule: int | None
     processors: int = 132
     order: int = 0
+    traffic: Traffic | None = None
 
 
 @dataclass
@@ -56,6 +58,9 @@ class Machine:
 
     def run(self) -> None:
         blocks = range(int(np.prod(self.launch.grid)))
+        self.launch.memory.traffic = self.launch.traffic
+        if self.launch.traffic:
+            self.launch.traffic.begin()
         if _waits(self.launch.program):
             self._in_turns(blocks)
         else:
@@ -71,6 +76,7 @@ class Machine:
     def _lanes(self, blocks: Sequence[int]) -> Lanes:
         launch = self.launch
         shared = shared_memory(launch.shared, len(blocks), launch.granule)
+        shared.traffic = launch.traffic
         own = np.asarray(blocks, np.int64)
         known = self.turns.known(blocks[0]) if self.turns else None
         program, place = launch.program, axes(blocks, launch.grid)

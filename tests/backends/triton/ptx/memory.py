@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .arithmetic import UNSIGNED, Array
 from .hazards import Shadow, Who
+from .traffic import Traffic
 
 Bytes = NDArray[np.uint8]
 Indices = NDArray[np.int64]
@@ -42,6 +43,7 @@ class Memory:
     base: int
     name: str
     shadow: Shadow | None = None
+    traffic: Traffic | None = None
     _views: dict[int, Array] = field(default_factory=dict)
 
     def load(self, address: Array, size: int, count: int, who: Who) -> list[Array]:
@@ -52,6 +54,8 @@ class Memory:
             raise Fault(f"{self.name} memory is read that nothing was written to")
         if self.shadow:
             self.shadow.read(at, size * count, who)
+        if self.traffic:
+            self.traffic.note(self.name, at, size * count, who)
         return found
 
     def store(self, address: Array, words: list[Array], who: Who) -> None:
@@ -68,6 +72,8 @@ class Memory:
             self.written[at + n] = True
         if self.shadow:
             self.shadow.write(at, size * len(words), who, same, kept)
+        if self.traffic:
+            self.traffic.note(self.name, at, size * len(words), who)
 
     def forget(self, address: Array, size: int, who: Who) -> None:
         """A copy is on its way there: whatever is read now is wrong."""

@@ -135,6 +135,10 @@ def test_conversions(name: str, given: int, wanted: int) -> None:
     assert one(name, given) == wanted
 
 
+def test_signs_come_from_the_first() -> None:
+    assert one("copysign.f32", bits(-0.0), bits(3.0)) == bits(-3.0)
+
+
 def test_two_half_numbers_in_a_word() -> None:
     assert one("cvt.rn.f16x2.f32", bits(1.0), bits(-2.0)) == 0x3C00C000
 
