@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-SOON = {"aligned": 0, "codes": 0, "linear": 0, "norm": -1, "pointwise": 1, "rings": -1}
+SOON = {"aligned": 0, "codes": 0, "norm": -1, "pointwise": 1, "rings": -1}
 """In which order warps go: together, or one by one, the last or the first before the others."""
 LATE = [
     *(
@@ -30,7 +30,7 @@ LATE = [
         "depthwise",
         "embed",
     ),
-    *("exact", "greedy", "integers", "logmel", "lowering", "lstm", "rewrite"),
+    *("exact", "greedy", "integers", "linear", "logmel", "lowering", "lstm", "rewrite"),
     *("ring_steps", "running_sum", "transducer_loss"),
 ]
 
