@@ -143,9 +143,13 @@ def cost(batch: int, frames: int, weight: Weight, cells: int, element: int = 4) 
 # --- launches ---
 
 _STEP = tuple(
-    Config({"BLOCK": block, "BLOCK_K": k}, warps)
-    for block, k, warps in ((16, 64, 4), (32, 64, 4), (16, 128, 4), (8, 128, 4), (8, 64, 2))
+    Config({"ROWS": rows, "BLOCK": block, "BLOCK_K": k}, warps)
+    for rows, block, k, warps in (
+        *((16, 16, 64, 4), (16, 32, 64, 4), (16, 16, 128, 4), (16, 8, 128, 4), (16, 8, 64, 2)),
+        *((32, 16, 64, 4), (64, 16, 64, 4), (64, 8, 64, 4)),
+    )
 )
+"""More rows of a program: it reads more of them, and fewer programs read its part of the weight."""
 _STEP_OF_ONE = tuple(
     Config({"BLOCK": block, "BLOCK_K": k}, warps)
     for block, k, warps in (
@@ -177,12 +181,12 @@ def _launch_step(
     one, kind = batch == 1 and width + h.shape[1] <= DEEPEST, kind_of(x, weight)
 
     def run(config: Config, cells: Tensor) -> None:
-        rows = 1 if one else 16
-        grid = triton.cdiv(c.shape[1], config.sizes["BLOCK"]), triton.cdiv(batch, rows)
+        sizes = {"ROWS": 1, **config.sizes}
+        grid = triton.cdiv(c.shape[1], sizes["BLOCK"]), triton.cdiv(batch, sizes["ROWS"])
         _step[grid](
             x, h, c, x if slots is None else slots, words, book, scale,
             x if bias is None else bias, y, cells, batch, width, h.shape[1], c.shape[1], quads,
-            GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3], BITS=bits, ROWS=rows,
+            GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3], BITS=bits,
             BIAS=bias is not None, SLOTS=slots is not None, PTX=in_ptx(x), KIND=kind,
             **config.options(),
         )  # fmt: skip
@@ -291,11 +295,11 @@ def _apart(sums, ROWS: tl.constexpr, BLOCK: tl.constexpr):
 def _step(
     x, h, c, slots, weight, book, scale, bias, y, cells, B, D, R, H, quads,
     GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr,
-    BITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
+    BITS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
     BIAS: tl.constexpr, SLOTS: tl.constexpr, PTX: tl.constexpr, KIND: tl.constexpr,
-    CORES: tl.constexpr = False,
+    ROWS: tl.constexpr = 1, CORES: tl.constexpr = False,
 ):  # fmt: skip
-    """A program makes `BLOCK` cells of `ROWS` streams, 16 or the only one there is; no other reads
+    """A program makes `BLOCK` cells of `ROWS` streams, or of the only one there is; no other reads
     what it writes, were `cells` c itself."""
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)

@@ -26,7 +26,7 @@ ONE_ROW = tuple(
 ON_CORES = tuple(
     Config({"BLOCK": block, "CHUNK": chunk, "CORES": True}, warps)
     for block, chunk, warps in (
-        *((128, 128, 4), (64, 256, 4), (256, 128, 8), (64, 128, 4), (32, 256, 2), (16, 256, 1)),
+        *((128, 128, 4), (64, 256, 4), (256, 128, 8), (64, 512, 4), (32, 256, 2), (16, 256, 1)),
     )
 )
 """More of them, of packed weights. A warp has 16 outputs or 32, and all columns: fewer instructions
