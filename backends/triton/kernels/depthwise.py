@@ -189,6 +189,15 @@ _TILES = tuple(
     )
 )
 """Rows of one frame are for steps of one."""
+_DENSE = tuple(
+    Config({"BLOCK_T": frames, "BLOCK_C": channels}, warps)
+    for frames, channels, warps in (
+        *((64, 64, 2), (32, 64, 1), (32, 32, 1), (32, 64, 2), (64, 128, 4)),
+    )
+)
+"""Of filters that go from frame to frame, and have all frames between their taps."""
+TOGETHER = tl.constexpr(4)
+"""Frames that are read at once there. Fewer are read less often, and more sums are held."""
 
 
 def _offline_launched(
@@ -205,17 +214,20 @@ def _offline_launched(
     tensors = (x, weight, bias, *(around.norm or (None, None)), lengths, there, y)
     mask = (0, 0) if there is None else there.stride()
 
+    dense = by == stride == 1 and weight.shape[1] > 1
+
     def run(config: Config) -> None:
         tiles = triton.cdiv(made, config.sizes["BLOCK_T"])
         # Only the first axis of a grid may be longer than 65535, and a frame may be an utterance.
         _offline[batch * tiles, triton.cdiv(channels, config.sizes["BLOCK_C"])](
             *given(tensors), x.shape[1], channels, made, past, by, stride, *x.stride()[:2], *mask,
-            LENGTHS=lengths is not None, MASK=there is not None,
+            LENGTHS=lengths is not None, MASK=there is not None, DENSE=dense,
             **_options(weight, bias, around), **config.options(),
         )  # fmt: skip
 
-    shape = (about(batch, 64), about(made), channels, weight.shape[1], stride, around.glu, x.dtype)
-    run(TUNER.best("depthwise", shape, _TILES, run, x.device))
+    kind = (weight.shape[1], by, stride, around.glu, x.dtype)
+    shape = (about(batch, 64), about(made), channels, *kind)
+    run(TUNER.best("depthwise", shape, _DENSE if dense else _TILES, run, x.device))
 
 
 def _step_launched(
@@ -291,26 +303,79 @@ def _offline(
     x, weight, bias, scale, shift, lengths, there, y, T, C, made, past, by, stride,
     x_batch, x_frame, t_batch, t_frame, TAPS: tl.constexpr, BLOCK_T: tl.constexpr,
     BLOCK_C: tl.constexpr, GLU: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr,
-    NORM: tl.constexpr, LENGTHS: tl.constexpr, MASK: tl.constexpr,
+    NORM: tl.constexpr, LENGTHS: tl.constexpr, MASK: tl.constexpr, DENSE: tl.constexpr,
 ):  # fmt: skip
     """A program makes a tile `[BLOCK_T, BLOCK_C]` of an utterance."""
     tiles = tl.cdiv(made, BLOCK_T)
     b = (tl.program_id(0) // tiles).to(tl.int64)
-    j = tl.program_id(0) % tiles * BLOCK_T + tl.arange(0, BLOCK_T)
+    j0 = tl.program_id(0) % tiles * BLOCK_T
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     end = T
     if LENGTHS:
         end = tl.minimum(tl.load(lengths + b).to(tl.int32), T)
-    acc = tl.zeros((BLOCK_T, BLOCK_C), tl.float32)
-    for tap in range(TAPS):
-        frame = j * stride + stride - 1 + (tap - past) * by
-        up = (j < made) & (frame >= 0) & (frame < end)
-        if MASK:
-            up = up & (tl.load(there + b * t_batch + frame * t_frame, up, 0) != 0)
-        inside = up[:, None] & (c < C)[None, :]
-        value = _read(x + b * x_batch, frame, c, inside, C, x_frame, GLU)
-        acc += value * tl.load(weight + c * TAPS + tap, c < C, 0.0).to(tl.float32)[None, :]
-    _stored(acc, j, c, made, C, bias, scale, shift, y + b * made * C, ACT, BIAS, NORM)
+    x, y = x + b * x_batch, y + b * made * C
+    if DENSE:
+        sums = _dense(
+            x, weight, there + b * t_batch, j0 - past, c, C, end, x_frame, t_frame,
+            TAPS, BLOCK_T // TOGETHER, GLU, MASK,
+        )  # fmt: skip
+        for part in tl.static_range(BLOCK_T // TOGETHER):
+            at = j0 + TOGETHER * part + tl.arange(0, TOGETHER)
+            _stored(sums[part], at, c, made, C, bias, scale, shift, y, ACT, BIAS, NORM)
+    else:
+        j = j0 + tl.arange(0, BLOCK_T)
+        acc = tl.zeros((BLOCK_T, BLOCK_C), tl.float32)
+        for tap in range(TAPS):
+            frame = j * stride + stride - 1 + (tap - past) * by
+            up = _known(there + b * t_batch, frame, (j < made) & (frame < end), t_frame, MASK)
+            value = _read(x, frame, c, up[:, None] & (c < C)[None, :], C, x_frame, GLU)
+            acc += value * _tap(weight, c, tap, C, TAPS)
+        _stored(acc, j, c, made, C, bias, scale, shift, y, ACT, BIAS, NORM)
+
+
+@triton.jit
+def _known(there, frame, inside, t_frame, MASK: tl.constexpr):
+    """Which of some frames there are."""
+    up = inside & (frame >= 0)
+    if MASK:
+        up = up & (tl.load(there + frame * t_frame, up, 0) != 0)
+    return up
+
+
+@triton.jit
+def _tap(weight, c, tap, C, TAPS: tl.constexpr):
+    """float32 `[1, channels]`: zero where there is none."""
+    known = (c < C) & (tap < TAPS)
+    return tl.load(weight + c * TAPS + tap, known, 0.0).to(tl.float32)[None, :]
+
+
+@triton.jit
+def _dense(
+    x, weight, there, first, c, C, end, x_frame, t_frame,
+    TAPS: tl.constexpr, PARTS: tl.constexpr, GLU: tl.constexpr, MASK: tl.constexpr,
+):  # fmt: skip
+    """Sums of `PARTS` of the outputs, `[TOGETHER, channels]` each, whose first tap of all is at the
+    frame `first`. Frames are read once for all outputs and taps that meet there: tap
+    `TOGETHER n + s` of part m is at part `m + n` of the frames that begin s later."""
+    turns: tl.constexpr = (TAPS + TOGETHER - 1) // TOGETHER
+    nothing = tl.zeros((TOGETHER, c.shape[0]), tl.float32)
+    sums = (nothing,) * PARTS
+    for s in range(TOGETHER):
+        taps, values = (), ()
+        for n in tl.static_range(turns):
+            taps += (_tap(weight, c, TOGETHER * n + s, C, TAPS),)
+        for part in tl.static_range(PARTS + turns - 1):
+            frame = first + s + TOGETHER * part + tl.arange(0, TOGETHER)
+            up = _known(there, frame, frame < end, t_frame, MASK)
+            values += (_read(x, frame, c, up[:, None] & (c < C)[None, :], C, x_frame, GLU),)
+        after = ()
+        for part in tl.static_range(PARTS):
+            total = sums[part]
+            for n in tl.static_range(turns):
+                total += taps[n] * values[part + n]
+            after += (total,)
+        sums = after
+    return sums
 
 
 @triton.jit

@@ -309,6 +309,8 @@ def _step(
     gate = tl.arange(0, 4 * BLOCK) % 4
     quarter = tl.where(gate == 0, GI, tl.where(gate == 1, GF, tl.where(gate == 2, GG, GO)))
     row_of, known = (quarter * H + unit).to(tl.int64), unit < H
+    there, own = (rows < B)[:, None] & inside[None, :], at[:, None] * H + n[None, :]
+    before = tl.load(c + own, there, 0.0).to(tl.float32)  # by all threads, before one writes there
     if ROWS == 1:
         acc = row_sums(
             x, h + tl.min(at, 0) * R, D, D + R, weight, book, scale, row_of, known, quads,
@@ -325,9 +327,7 @@ def _step(
     if BIAS:
         acc += tl.load(bias + row_of, known, 0.0).to(tl.float32)[None, :]
     i, f, g, o = _apart(acc, ROWS, BLOCK)
-    there = (rows < B)[:, None] & inside[None, :]
-    own = at[:, None] * H + n[None, :]
-    made, after = _gated(i, f, g, o, tl.load(c + own, there, 0.0).to(tl.float32))
+    made, after = _gated(i, f, g, o, before)
     tl.store(y + rows[:, None] * H + n[None, :], made.to(y.dtype.element_ty), there)
     tl.store(cells + own, after.to(cells.dtype.element_ty), there)
 

@@ -23,7 +23,7 @@ from asrc.backends.triton.kernels.depthwise import (
     step_cost,
 )
 from asrc.backends.triton.kernels.rings import Moment, keep
-from asrc.backends.triton.tuning import TUNER, Config
+from asrc.backends.triton.tuning import TUNER
 from asrc.tests.backends.triton.guard import Guards, Launches, close, random
 
 WINDOWS = [
@@ -260,20 +260,36 @@ def test_rings_in_a_wider_tensor() -> None:
 # --- tiles and cost ---
 
 
+def candidate(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tuner takes that one, of whichever there are."""
+    monkeypatch.setattr(type(TUNER), "best", lambda *given: given[3][at % len(given[3])])
+
+
 @pytest.mark.parametrize("at", range(len(file._TILES)))
 def test_every_tile(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(TUNER), "best", lambda *_: file._TILES[at])
+    candidate(at, monkeypatch)
     check((1, 17, 35), (1, 1, 1, 1), whole(35))
+    check((1, 17, 35), (1, 1, 1, 2), whole(35))
     stream([5, 2], 4, around=whole(5))
 
 
-@pytest.mark.parametrize("tile", file._TILES)
-def test_the_grid_of_a_long_utterance(tile: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("taps", [2, 3, 4, 5, 8, 9])
+def test_filters_of_any_length(taps: int) -> None:
+    """Taps are read some at a time: as many as there are, not more."""
+    for past in (taps - 1, 0, taps // 2):
+        check((2, 70, 7), (past, taps - 1 - past, 1, 1), whole(7))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("at", range(len(file._TILES)))
+def test_the_grid_of_a_long_utterance(
+    at: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A GPU has at most 65535 programs along any but the first axis."""
     launches = Launches()
-    monkeypatch.setattr(type(TUNER), "best", lambda *_: tile)
+    candidate(at, monkeypatch)
     monkeypatch.setattr(file, "_offline", launches)
-    depthwise(torch.zeros(1, 1 << 20, 1), torch.zeros(1, 3), None, (2, 0, 1, 1))
+    depthwise(torch.zeros(1, 1 << 20, 1), torch.zeros(1, 3), None, (2, 0, 1, stride))
     (grid,) = launches.grids
     assert max(grid[1:]) <= 65535
 
