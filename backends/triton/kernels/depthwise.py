@@ -363,17 +363,18 @@ def _dense(
     for s in range(TOGETHER):
         taps, values = (), ()
         for n in tl.static_range(turns):
-            taps += (_tap(weight, c, TOGETHER * n + s, C, TAPS),)
+            taps += (_tap(weight, c, TOGETHER * n + s, C, TAPS),)  # type: ignore[assignment]
         for part in tl.static_range(PARTS + turns - 1):
             frame = first + s + TOGETHER * part + tl.arange(0, TOGETHER)
             up = _known(there, frame, frame < end, t_frame, MASK)
-            values += (_read(x, frame, c, up[:, None] & (c < C)[None, :], C, x_frame, GLU),)
+            inside = up[:, None] & (c < C)[None, :]
+            values += (_read(x, frame, c, inside, C, x_frame, GLU),)  # type: ignore[assignment]
         after = ()
         for part in tl.static_range(PARTS):
             total = sums[part]
             for n in tl.static_range(turns):
                 total += taps[n] * values[part + n]
-            after += (total,)
+            after += (total,)  # type: ignore[assignment]
         sums = after
     return sums
 
