@@ -518,6 +518,8 @@ def _settle(
 ):  # fmt: skip
     """Writes where a stream is, after some blanks and a label, if there is one and room for it."""
     count, at, before = tl.load(counts + b), tl.load(frame + slot), tl.load(here + slot)
+    summed = tl.load(sums + slot)
+    tl.debug_barrier()  # all threads have read what one of them writes
     taken = (label != blank) & (count < most)
     symbols = tl.where(passed > 0, 0, before) + taken.to(tl.int32)
     leaves = taken & (symbols >= per_frame)
@@ -527,7 +529,7 @@ def _settle(
     tl.store(frames + place, at + passed, taken)
     tl.store(scores + place, score, taken)
     total = gained + tl.where(taken, score, 0.0)
-    tl.store(sums + slot, tl.load(sums + slot) + total.to(tl.float64))
+    tl.store(sums + slot, summed + total.to(tl.float64))
     tl.store(counts + b, count + taken.to(tl.int32))
     tl.store(starts + b, first + moved)
     tl.store(frame + slot, at + moved)

@@ -80,12 +80,15 @@ class Shadow:
         if not kept.all():
             places = (at << 20 | who.block) << WARP | who.warp
             kept = kept | np.isin(places, places[kept])
+        if same.all():
+            return
         count = self._count(size)
-        index, own = self._granules(at, size), np.repeat(who.stamps, count)
-        changed, lost = np.repeat(~same, count), np.repeat(~kept, count)
-        if (self._unordered(self.writer[index], own, who) & changed).any():
+        changed = np.repeat(~same, count)
+        index = self._granules(at, size)[changed]
+        own, lost = np.repeat(who.stamps, count)[changed], np.repeat(~kept, count)[changed]
+        if self._unordered(self.writer[index], own, who).any():
             raise Race(f"two threads write to one place of {self.name} memory")
-        if (self._late(index, own, who) & changed).any():
+        if self._late(index, own, who).any():
             raise Race(f"{self.name} memory is written that another thread may still read")
         self.writer[index] = own
         if ((self.writer[index] != own) & lost).any():
