@@ -26,7 +26,6 @@ import torch
 import triton
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction, MockTensor
 
@@ -81,6 +80,8 @@ from asrc.backends.triton.kernels.running_sum import running_sum
 from asrc.backends.triton.kernels.transducer_loss import Batch, Lattice, gradient, sweep
 from asrc.backends.triton.packed import Packed, fields_of, words_of
 from asrc.backends.triton.tuning import Config, Tuner
+from asrc.tests.backends.triton.ptx.launching import PROCESSORS
+from asrc.tests.backends.triton.ptx.launching import Driver as Told
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -126,24 +127,11 @@ class OnGpu(TorchFunctionMode):
 
 
 @dataclass(frozen=True)
-class Driver:
-    """As much of Triton's driver as compiling needs."""
-
-    capability: int
-
-    def get_current_target(self) -> GPUTarget:
-        return GPUTarget("cuda", self.capability, 32)
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int) -> int:
-        return 0
-
+class Driver(Told):
     def activate(self) -> None:
         """It is Triton's, and PyTorch tells the processors of a card of its kind."""
         driver.set_active(self)
-        properties = SimpleNamespace(multi_processor_count=108 if self.capability < 90 else 132)
+        properties = SimpleNamespace(multi_processor_count=PROCESSORS[self.capability])
         torch.cuda.get_device_properties = lambda device: properties
 
 

@@ -60,7 +60,7 @@ class Lanes:
         self.waiting, self.epochs = np.zeros(count, bool), np.zeros(len(self.blocks), np.int64)
         thread = self.thread = np.tile(np.arange(self.threads), len(self.blocks))
         self.slot = np.repeat(np.arange(len(self.blocks)), self.threads)
-        self.warp, self.block = thread >> 5, self.blocks[self.slot]
+        self.warp = thread >> 5
         axes = zip("xyz", self.indices, strict=True)
         self.special = {
             f"%ctaid.{axis}": index[self.slot].astype(np.uint32) for axis, index in axes

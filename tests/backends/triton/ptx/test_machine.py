@@ -12,6 +12,7 @@ from asrc.tests.backends.triton.ptx.hazards import Race
 from asrc.tests.backends.triton.ptx.machine import Launch, Machine
 from asrc.tests.backends.triton.ptx.memory import Fault, global_memory
 from asrc.tests.backends.triton.ptx.program import read
+from asrc.tests.backends.triton.ptx.traffic import Traffic
 
 FRAME = """
 .visible .entry kernel(
@@ -31,13 +32,17 @@ FRAME = """
 """
 """Of x and y, a thread's places are %d4 and %d5."""
 ORDERS = [0, 1, -1]
+ROOM = 8192
+"""Bytes of shared memory."""
 
 
 def run(body: str, x: Tensor, y: Tensor, blocks: int = 1, order: int = 0, room: int = 9) -> Machine:
     program = read(FRAME.format(body=body))
     memory = global_memory([x, y], granule=4)
     parameters = {"x": memory.address(x.data_ptr()), "y": memory.address(y.data_ptr())}
-    launch = Launch(program, (blocks, 1, 1), parameters, memory.memory, 1024, 4, room, order)
+    launch = Launch(
+        program, (blocks, 1, 1), parameters, memory.memory, ROOM, 4, room, order, Traffic()
+    )  # fmt: skip
     machine = Machine(launch)
     machine.run()
     memory.back()
@@ -72,7 +77,7 @@ def test_views_of_one_storage_see_each_other() -> None:
     ("st.global.b32 [%d5+4], %r1;", "is written out of bounds"),
     ("ld.global.v2.b32 {%r5, %r6}, [%d4];", "8 bytes of global memory are read at once"),
     ("ld.shared.b32 %r5, [%r3];", "that nothing was written to"),
-    ("st.shared.b32 [%r3+1020], %r1;", "shared memory is written out of bounds"),
+    ("st.shared.b32 [%r3+8188], %r1;", "shared memory is written out of bounds"),
     ("cp.async.ca.shared.global [%r3], [%d4], 4; cp.async.commit_group; ld.shared.b32 %r5, [%r3];",
      "that nothing was written to"),
     ("setp.lt.u32 %p1, %r1, 5; @%p1 bra $L1; bar.sync 0; $L1:", "not by all"),
@@ -241,3 +246,34 @@ def test_what_warps_exchange() -> None:
     up = torch.where(lane > 0, x - 1, x)
     total = torch.where(warp == 0, sum(range(32)), sum(range(32, 64)))
     assert torch.equal(y, (x ^ 3) * 100 + up + (32 * warp + 5) * 10000 + total)
+
+
+def traffic(body: str) -> Traffic:
+    found = run(body, *numbers(1024)).launch.traffic
+    assert found
+    return found
+
+
+def test_sectors_of_global_memory() -> None:
+    """Two warps side by side ask for 8 of 32 bytes; each number in a sector of its own, for 64."""
+    beside = traffic("ld.global.b32 %r5, [%d4];")
+    assert (beside.asked, beside.sectors, beside.wanted) == (8, 8, 256)
+    apart = traffic("mul.wide.u32 %d6, %r1, 32; add.s64 %d7, %d1, %d6; ld.global.b32 %r5, [%d7];")
+    assert (apart.asked, apart.sectors, apart.wanted) == (64, 64, 256)
+    again = traffic("ld.global.b32 %r5, [%d4]; ld.global.b32 %r6, [%d4]; ld.global.b32 %r7, [%d1];")
+    assert (again.asked, again.sectors) == (18, 8)
+
+
+@pytest.mark.parametrize(("step", "passes"), [(4, 2), (8, 4), (16, 8), (128, 64), (0, 2)])
+def test_banks_of_shared_memory(step: int, passes: int) -> None:
+    """Words of one bank come one after the other, and one word to all that want it at once."""
+    found = traffic(f"mul.lo.u32 %r5, %r1, {step}; st.shared.b32 [%r5], 7;")
+    assert (found.passes, found.fewest) == (passes, 2)
+
+
+def test_vectors_of_shared_memory() -> None:
+    """8 threads at a time, whose words fill the banks; 32 bytes apart every second is left out."""
+    beside = traffic("shl.b32 %r5, %r1, 4; st.shared.v4.b32 [%r5], {1, 2, 3, 4};")
+    assert (beside.passes, beside.fewest) == (8, 8)
+    apart = traffic("shl.b32 %r5, %r1, 5; st.shared.v4.b32 [%r5], {1, 2, 3, 4};")
+    assert (apart.passes, apart.fewest) == (16, 8)
