@@ -37,7 +37,21 @@ def build_tables(*, strict: bool) -> Tables:
     data, memo = parser.memo_serialize([TerminalDef, Rule])
     data["options"]["strict"] = False
     data["parser"]["parser"] = _canonical(data["parser"]["parser"])
-    return {**_origin(), "data": data, "memo": [memo[index] for index in range(len(memo))]}
+    entries = [_bounded(memo[index]) for index in range(len(memo))]
+    return {**_origin(), "data": data, "memo": entries}
+
+
+LONGEST = (1 << 32) - 1
+
+
+def _bounded(entry: Tables) -> Tables:
+    """A terminal or a rule; how long a text without an end may be is not the same in all releases
+    of Python."""
+    pattern = entry.get("pattern", {})
+    if "_width" not in pattern:
+        return entry
+    width = [min(int(one), LONGEST) for one in pattern["_width"]]
+    return {**entry, "pattern": {**pattern, "_width": width}}
 
 
 def _canonical(table: Tables) -> Tables:
