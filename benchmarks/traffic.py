@@ -1,10 +1,10 @@
 """What kernels move and compute on a GPU that is not there: counted, access by access.
 
-    python benchmarks/traffic.py ["product 1 x 640" "LSTM step" ...] [--cores]
+    python benchmarks/traffic.py ["product 1 x 640" "LSTM step" ...] [--tile 8]
 
 Rows are those of `benchmarks/gpu.py` whose title holds one of the texts, at their full sizes. They
-are compiled for compute capability 9.0, with the tiles that the tuner begins with or with those for
-tensor cores, and run on the machine of `tests/backends/triton/ptx`. By row:
+are compiled for compute capability 9.0, with the tile that the tuner begins with or another of its
+candidates, by number, and run on the machine of `tests/backends/triton/ptx`. By row:
 
 - MB that the kernel's `cost` says it must move, of which a roofline is made, and how many times as
   many are touched at all, and asked for by all warps: the second read of a number may find it in a
@@ -19,16 +19,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 os.environ["TRITON_INTERPRET"] = "0"
 
 import torch
 
-from asrc.backends.triton.tuning import Tuner
+from asrc.backends.triton.tuning import Config, Tuner
 from asrc.benchmarks.gpu_parts import kernels, measuring
 from asrc.benchmarks.gpu_parts.measuring import Bench, Case
-from asrc.tests.backends.triton.compiling import with_cores
 from asrc.tests.backends.triton.ptx.launching import Launcher, machine
 
 BANDWIDTH, ISSUES = 3.35e12, 132 * 4 * 1.755e9
@@ -55,7 +54,8 @@ def cases(bench: Bench, texts: list[str]) -> Iterator[tuple[str, Case]]:
 
 
 def row(title: str, case: Case, counted: Launcher) -> str:
-    """One of the table; the rivals are made after the count."""
+    """One of the table."""
+    counted.clear()
     found = case.ways["kernel"]()().float()
     names = [f"{count} {name}" if count > 1 else name for name, count in counted.launches.items()]
     asked = sum(x.asked for x in counted.traffic.values()) * 32
@@ -78,19 +78,19 @@ def row(title: str, case: Case, counted: Launcher) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("texts", nargs="*", default=list(USUAL), metavar="TEXT")
-    parser.add_argument("--cores", action="store_true", help="the tiles for tensor cores")
-    given = parser.parse_args()
+    parser.add_argument("--tile", type=int, default=0, help="which of the tuner's candidates")
+    given, counted = parser.parse_args(), Launcher(races=False, counting=True)
     measuring.ENOUGH = 0  # no copies of weights: nothing is timed
+
+    def best(tuner: Tuner, name: str, shape: object, candidates: Sequence[Config],
+             run: object, device: object) -> Config:  # fmt: skip
+        return candidates[given.tile]
+
     print(HEAD)
-    with machine(Launcher(races=False)), torch.no_grad():
-        if given.cores:
-            Tuner.best = with_cores
+    with machine(counted), torch.no_grad():
+        Tuner.best = best
         for title, case in cases(Bench(smoke=False), given.texts):
-            counted = Launcher(races=False, counting=True)
-            with machine(counted):
-                if given.cores:
-                    Tuner.best = with_cores
-                print(row(title, case, counted), flush=True)
+            print(row(title, case, counted), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ PTX (ISA 9.7.9.7, `prmt`; 9.7.1.24, `dp4a`); elsewhere, in the interpreter, the 
 operations.
 
 A row to multiply with becomes integers as well, of 23 bits as three signed digits of a byte, with
-one scale: a product is then four codes in one instruction, and exact. The rounding is that of
-float32 beside the row's largest number.
+one scale: a product is then four codes in one instruction, or on tensor cores 512 with all digits,
+and exact. The rounding is that of float32 beside the row's largest number.
 """
 
 from __future__ import annotations
@@ -244,17 +244,20 @@ def values(
         place, groups = rows * quads * 4, tl.cdiv(K, 8)
         low, high = indices(weight, place, known, first // 8, groups, BITS, G)
         a, b = code_words(low, high, book, table_of(book, BITS), BITS, PTX)
-        even = _joined(_code(a, 0), _code(b, 0), _code(a, 2), _code(b, 2), KIND)
-        odd = _joined(_code(a, 1), _code(b, 1), _code(a, 3), _code(b, 3), KIND)
-        found = tl.reshape(tl.join(even, odd), (rows.shape[0], WIDE))
+        found = _side_by_side(
+            as_kind(_code(a, 0), KIND), as_kind(_code(a, 1), KIND),
+            as_kind(_code(a, 2), KIND), as_kind(_code(a, 3), KIND),
+            as_kind(_code(b, 0), KIND), as_kind(_code(b, 1), KIND),
+            as_kind(_code(b, 2), KIND), as_kind(_code(b, 3), KIND),
+        )  # fmt: skip
     return found
 
 
 @triton.jit
-def _joined(a, b, c, d, KIND: tl.constexpr):
-    """`[..., 2, 2]`: every second of 8 codes, by the highest bit of their place, then the next."""
-    left = tl.join(as_kind(a, KIND), as_kind(b, KIND))
-    return tl.join(left, tl.join(as_kind(c, KIND), as_kind(d, KIND)))
+def _side_by_side(a, b, c, d, e, f, g, h):
+    """`[N, 8 G]` of eight `[N, G]`, the members of each group."""
+    even, odd = tl.join(tl.join(a, e), tl.join(c, g)), tl.join(tl.join(b, f), tl.join(d, h))
+    return tl.reshape(tl.join(even, odd), (a.shape[0], 8 * a.shape[1]))
 
 
 @triton.jit
@@ -271,11 +274,12 @@ def as_kind(x, KIND: tl.constexpr):
 
 
 @triton.jit
-def bytes_of(a, b):
-    """int8 `[N, 8 G]`: the codes of groups, four in a word, side by side."""
-    even = tl.join(tl.join(_byte(a, 0), _byte(b, 0)), tl.join(_byte(a, 2), _byte(b, 2)))
-    odd = tl.join(tl.join(_byte(a, 1), _byte(b, 1)), tl.join(_byte(a, 3), _byte(b, 3)))
-    return tl.reshape(tl.join(even, odd), (a.shape[0], 8 * a.shape[1]))
+def as_bytes(a, b):
+    """int8 `[N, 8 G]`: the codes of groups, four in a word."""
+    return _side_by_side(
+        _byte(a, 0), _byte(a, 1), _byte(a, 2), _byte(a, 3),
+        _byte(b, 0), _byte(b, 1), _byte(b, 2), _byte(b, 3),
+    )  # fmt: skip
 
 
 @triton.jit

@@ -403,5 +403,5 @@ def _step(
         at = place_of(s, first, held).to(tl.int64)[:, None] * r_frame + c[None, :]
         old = tl.load(ring + at, inside & (s < held)[:, None], 0.0).to(tl.float32)
         value = tl.where((s < held)[:, None], old, new)
-        acc += value * tl.load(weight + c * TAPS + tap, c < C, 0.0).to(tl.float32)[None, :]
+        acc += value * _tap(weight, c, tap, C, TAPS)
     _stored(acc, j, c, made, C, bias, scale, shift, y + b * made * C, ACT, BIAS, NORM)

@@ -60,7 +60,13 @@ def test_on_a_machine(file: str, order: int) -> None:
 @pytest.mark.parametrize(("capability", "order"), [(90, 0), (90, -1), (80, 1)])
 def test_in_all_orders(file: str, capability: int, order: int) -> None:
     """Also of the other kind of machine, and all warps together."""
-    assert passed(file, capability, order, "-m", "long or not long") > 0
+    assert passed(file, capability, order) > 0
+
+
+@pytest.mark.long
+def test_every_tile() -> None:
+    """Of the tuner, in all types."""
+    assert passed("aligned", 90, 0, "-m", "long or not long") > 400
 
 
 def test_all_that_launch_kernels_are_here() -> None:

@@ -26,7 +26,7 @@ WHOLE = slice(None)
 
 @dataclass
 class Copy:
-    """One that is under way, of `bytes` for each of some lanes."""
+    """One that is under way: words for each of some lanes, and in which of its groups they are."""
 
     lanes: Count
     address: Array
@@ -160,7 +160,7 @@ class Lanes:
     # --- copies ---
 
     def commit(self, mask: Mask | None) -> None:
-        self.groups[slice(None) if mask is None else mask] += 1
+        self.groups[lanes_of(mask)] += 1
 
     def settle(self, pending: int, mask: Mask | None) -> None:
         """Copies of all groups but the last few have come, for some lanes."""

@@ -68,7 +68,7 @@ class Driver:
 class Launcher:
     """In the place of launches. `issued` counts warps by kernel and instruction; `processors` are
     those of a card of its kind, were there not fewer. With `counting`, `traffic` is what kernels
-    move, by name."""
+    move, by name. Where four warps multiply together (`wgmma`) all go so, whatever the `order`."""
 
     capability: int = 90
     races: bool = True
@@ -89,6 +89,11 @@ class Launcher:
             self.run(made, (*where, 1, 1)[:3], given)
 
         return launch
+
+    def clear(self) -> None:
+        """Counts begin anew."""
+        for counts in (self.issued, self.traffic, self.launches):
+            counts.clear()
 
     def run(self, made: Any, grid: tuple[int, ...], given: Sequence[object]) -> None:
         program = _program(made.asm["ptx"])

@@ -364,8 +364,9 @@ def _copy(one: Instruction) -> Step:
     if "commit_group" in one.name:
         return lambda machine, lanes, mask: lanes.commit(mask)
     if "wait_group" in one.name or "wait_all" in one.name:
-        pending = one.operands[0].bits if one.operands else 0  # type: ignore[union-attr]
-        return lambda machine, lanes, mask: lanes.settle(pending, mask)
+        last = one.operands[0] if one.operands else Immediate(0)
+        assert isinstance(last, Immediate)
+        return lambda machine, lanes, mask: lanes.settle(last.bits, mask)
     to, origin, size, *some = one.operands
     assert isinstance(to, Place)
     assert isinstance(origin, Place)

@@ -50,7 +50,7 @@ class Memory:
         """`count` words of `size` bytes from each address."""
         at = self._at(address, size, count, "read")
         found = [self._view(size)[at // size + n] for n in range(count)]
-        if not self.written[at].all() or not self.written[at + size * count - 1].all():
+        if not all(self.written[at + n].all() for n in range(size * count)):
             raise Fault(f"{self.name} memory is read that nothing was written to")
         if self.shadow:
             self.shadow.read(at, size * count, who)
@@ -133,7 +133,7 @@ class Global:
     def address(self, pointer: int) -> int:
         """Of what the host knows by a pointer."""
         for one in self.buffers:
-            if one.first <= pointer <= one.first + len(one.host):
+            if one.first <= pointer < one.first + len(one.host):
                 return BASE + one.place + pointer - one.first
         return 0
 
@@ -167,7 +167,7 @@ def _blank(size: int, base: int, name: str, granule: int | None) -> Memory:
 
 
 def shared_memory(size: int, blocks: int, granule: int | None) -> Memory:
-    """Of several blocks, one behind the other."""
+    """Of several blocks, one behind the other, each of whole lines."""
     memory = _blank(max(1, -(-size // 128)) * 128 * blocks, 0, "shared", granule)
-    memory.there[:] = True
+    memory.there.reshape(blocks, -1)[:, :size] = True
     return memory

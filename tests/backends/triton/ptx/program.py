@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 ENDS = ("bra", "brx", "ret", "bar.sync", "barrier.sync", "exit")
@@ -260,11 +260,3 @@ def immediate(text: str) -> int | None:
 
 def float_bits(x: float) -> int:
     return int(struct.unpack("<I", struct.pack("<f", x))[0])
-
-
-def names(program: Program) -> Mapping[str, int]:
-    """How often each instruction is in a program."""
-    found: dict[str, int] = {}
-    for one in program.every():
-        found[one.name] = found.get(one.name, 0) + 1
-    return found
