@@ -244,47 +244,39 @@ def values(
         place, groups = rows * quads * 4, tl.cdiv(K, 8)
         low, high = indices(weight, place, known, first // 8, groups, BITS, G)
         a, b = code_words(low, high, book, table_of(book, BITS), BITS, PTX)
-        found = _side_by_side(
-            as_kind(_code(a, 0), KIND), as_kind(_code(a, 1), KIND),
-            as_kind(_code(a, 2), KIND), as_kind(_code(a, 3), KIND),
-            as_kind(_code(b, 0), KIND), as_kind(_code(b, 1), KIND),
-            as_kind(_code(b, 2), KIND), as_kind(_code(b, 3), KIND),
-        )  # fmt: skip
+        found = spread(a, b, KIND)
     return found
 
 
 @triton.jit
-def _side_by_side(a, b, c, d, e, f, g, h):
-    """`[N, 8 G]` of eight `[N, G]`, the members of each group."""
-    even, odd = tl.join(tl.join(a, e), tl.join(c, g)), tl.join(tl.join(b, f), tl.join(d, h))
+def spread(a, b, KIND: tl.constexpr):
+    """`[N, 8 G]`: the codes of groups, four in a word, in the type KIND, or int8."""
+    even = _joined(_code(a, 0), _code(b, 0), _code(a, 2), _code(b, 2), KIND)
+    odd = _joined(_code(a, 1), _code(b, 1), _code(a, 3), _code(b, 3), KIND)
     return tl.reshape(tl.join(even, odd), (a.shape[0], 8 * a.shape[1]))
 
 
 @triton.jit
+def _joined(a, b, c, d, KIND: tl.constexpr):
+    """`[..., 2, 2]`: every second of 8 codes, by the highest bit of their place, then the next."""
+    left = tl.join(as_kind(a, KIND), as_kind(b, KIND))
+    return tl.join(left, tl.join(as_kind(c, KIND), as_kind(d, KIND)))
+
+
+@triton.jit
 def as_kind(x, KIND: tl.constexpr):
-    """In the type of that name, by float32."""
-    x = x.to(tl.float32)
-    if KIND == "float16":
-        x = x.to(tl.float16)
-    elif KIND == "bfloat16":
-        x = x.to(tl.bfloat16)
+    """In the type of that name: int8, or a float, by float32."""
+    if KIND == "int8":
+        x = x.to(tl.int8)
     else:
-        tl.static_assert(KIND == "float32")
+        x = x.to(tl.float32)
+        if KIND == "float16":
+            x = x.to(tl.float16)
+        elif KIND == "bfloat16":
+            x = x.to(tl.bfloat16)
+        else:
+            tl.static_assert(KIND == "float32")
     return x
-
-
-@triton.jit
-def as_bytes(a, b):
-    """int8 `[N, 8 G]`: the codes of groups, four in a word."""
-    return _side_by_side(
-        _byte(a, 0), _byte(a, 1), _byte(a, 2), _byte(a, 3),
-        _byte(b, 0), _byte(b, 1), _byte(b, 2), _byte(b, 3),
-    )  # fmt: skip
-
-
-@triton.jit
-def _byte(word, N: tl.constexpr):
-    return (word >> (8 * N)).to(tl.int8)
 
 
 # --- rows of digits ---

@@ -13,7 +13,7 @@ import triton.language as tl
 
 from ..tuning import Config
 from .activations import activate
-from .codes import LIMIT, as_bytes, code_words, columns, digits, indices, table_of, times
+from .codes import LIMIT, code_words, columns, digits, indices, spread, table_of, times
 
 ONE_ROW = tuple(
     Config({"BLOCK": block, "CHUNK": chunk}, warps)
@@ -118,7 +118,7 @@ def _code_sums(
         low, high = indices(words, rows, known, first + G, groups, BITS, G)
         row = _numbers(x, h, 8 * first, D, K, norm, CHUNK, TWO, NORM, BEFORE)
         if CORES:
-            sums = tl.dot(as_bytes(a, b), columns(row, own), sums, out_dtype=tl.int32)
+            sums = tl.dot(spread(a, b, "int8"), columns(row, own), sums, out_dtype=tl.int32)
         else:
             d0, d1, d2 = digits(row, own, PTX)
             s0, s1, s2 = sums
