@@ -17,6 +17,7 @@ from torch import Tensor
 from ..torch.stepmodule import StepModule
 from ..torch.stepping import UNENDED
 from ..torch.streams import Block, Streams
+from .kernels.overlap import overlapping
 
 Made: TypeAlias = dict[str, Block]
 Call: TypeAlias = Callable[[], Made]
@@ -25,16 +26,20 @@ Capture: TypeAlias = Callable[[Call], Call]
 
 
 def cuda_graph(call: Call) -> Call:
-    """Twice as it is, so that all is compiled and measured; then recorded."""
+    """Twice as it is, so that all is compiled and measured; then recorded.
+
+    Its kernels overlap: in what is recorded nothing writes to weights.
+    """
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(2):
-            call()
-    torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        made = call()
+    with overlapping():
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                call()
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(graph):
+            made = call()
 
     def replay() -> Made:
         graph.replay()

@@ -25,6 +25,7 @@ from ..tuning import TUNER, Config
 from .codes import as_kind, kind_of
 from .cost import Cost, nbytes
 from .linear import _given, dotted, side_by_side
+from .overlap import early, follow
 from .rings import Moment, first_place, place_of, window
 
 FEW = 16
@@ -286,7 +287,14 @@ def _launch(call: _Call) -> None:
         grid = (triton.cdiv(queries, config.sizes["BLOCK_Q"]) * batch * call.heads,)
         wide = max(16, triton.next_power_of_2(size))
         _attended[grid](
-            *arguments, **flags, KIND=kind, SIZE=size, D=wide, STRIP=strip, **config.options()
+            *arguments,
+            **flags,
+            KIND=kind,
+            SIZE=size,
+            D=wide,
+            STRIP=strip,
+            **config.options(),
+            **early(call.q),
         )
 
     shape = (
@@ -414,6 +422,7 @@ def _attended(
     STRIP: tl.constexpr,
 ):  # fmt: skip
     """A program makes a head of `BLOCK_Q` queries."""
+    follow()
     tiles = tl.cdiv(Q, BLOCK_Q)
     begin, head = tl.program_id(0) % tiles * BLOCK_Q, tl.program_id(0) // tiles % heads
     b, column = (tl.program_id(0) // tiles // heads).to(tl.int64), head * SIZE

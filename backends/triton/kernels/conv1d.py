@@ -20,6 +20,7 @@ from .activations import REFERENCES, activate
 from .codes import kind_of
 from .cost import Cost, nbytes
 from .linear import PLAIN, Epilogue, dotted
+from .overlap import early, follow
 
 
 def conv1d(
@@ -135,6 +136,7 @@ def _launched(
             past, by, stride, *x.stride(), *weight.stride(), then.factor, KIND=kind,
             WIDE=dims >= ENOUGH, ACT=then.activation, BIAS=bias is not None,
             RESIDUAL=residual is not None, LENGTHS=lengths is not None, **config.options(),
+            **early(x),
         )  # fmt: skip
 
     shape = (about(rows), n, dims, taps, groups, x.dtype, kind)
@@ -186,6 +188,7 @@ def _convolved(
     group = tl.program_id(1) // parts
     n = tl.program_id(1) % parts * BLOCK_N + tl.arange(0, BLOCK_N)
     column = group * N + n
+    follow()
     b, now = rows // made, rows % made * stride + stride - 1
     end = ends(lengths, b, rows < M, T, LENGTHS)
     at = x + b.to(tl.int64) * x_batch + now.to(tl.int64) * x_frame + group * D * x_dim

@@ -17,6 +17,7 @@ from .codes import kind_of
 from .conv1d import TILES, ends, finished, followed, given, kept
 from .cost import Cost, nbytes
 from .linear import PLAIN, Epilogue, dotted
+from .overlap import early, follow
 
 
 def conv2d(
@@ -120,6 +121,7 @@ def _launched(
             made, high, past, by, stride, hop, (size - 1) // 2, *x.stride(), then.factor,
             SIZE=size, TAPS=taps, KIND=kind, ACT=then.activation, BIAS=bias is not None,
             RESIDUAL=residual is not None, LENGTHS=lengths is not None, **config.options(),
+            **early(x),
         )  # fmt: skip
 
     shape = (about(rows, 1 << 12), n, channels, size, taps, groups, hop, x.dtype, kind)
@@ -143,6 +145,7 @@ def _convolved(
     group = tl.program_id(1) // parts
     n = tl.program_id(1) % parts * BLOCK_N + tl.arange(0, BLOCK_N)
     column = group * N + n
+    follow()
     step, low = rows // high, rows % high * hop - side
     b, now = step // made, step % made * stride + stride - 1
     end = ends(lengths, b, rows < M, T, LENGTHS)

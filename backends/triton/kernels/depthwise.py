@@ -22,6 +22,7 @@ from ..tuning import TUNER, Config, about
 from .activations import REFERENCES, activate
 from .conv1d import given, kept
 from .cost import Cost, nbytes
+from .overlap import early, follow
 from .rings import Moment, first_place, place_of, window
 
 
@@ -222,7 +223,7 @@ def _offline_launched(
         _offline[batch * tiles, triton.cdiv(channels, config.sizes["BLOCK_C"])](
             *given(tensors), x.shape[1], channels, made, past, by, stride, *x.stride()[:2], *mask,
             LENGTHS=lengths is not None, MASK=there is not None, DENSE=dense,
-            **_options(weight, bias, around), **config.options(),
+            **_options(weight, bias, around), **config.options(), **early(x),
         )  # fmt: skip
 
     kind = (weight.shape[1], by, stride, around.glu, x.dtype)
@@ -250,7 +251,7 @@ def _step_launched(
         tiles = triton.cdiv(made, config.sizes["BLOCK_T"])
         _step[batch, tiles, triton.cdiv(channels, config.sizes["BLOCK_C"])](
             *given(tensors), channels, made, *sizes, *strides, MASK=mask is not None,
-            **_options(weight, bias, around), **config.options(),
+            **_options(weight, bias, around), **config.options(), **early(x),
         )  # fmt: skip
 
     shape = (about(batch, 64), about(made), channels, weight.shape[1], around.glu, x.dtype)
@@ -306,6 +307,7 @@ def _offline(
     NORM: tl.constexpr, LENGTHS: tl.constexpr, MASK: tl.constexpr, DENSE: tl.constexpr,
 ):  # fmt: skip
     """A program makes a tile `[BLOCK_T, BLOCK_C]` of an utterance."""
+    follow()
     tiles = tl.cdiv(made, BLOCK_T)
     b = (tl.program_id(0) // tiles).to(tl.int64)
     j0 = tl.program_id(0) % tiles * BLOCK_T
@@ -387,6 +389,7 @@ def _step(
     ACT: tl.constexpr, BIAS: tl.constexpr, NORM: tl.constexpr,
 ):  # fmt: skip
     """A program makes a tile `[BLOCK_T, BLOCK_C]` of a stream."""
+    follow()
     b = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * BLOCK_T + tl.arange(0, BLOCK_T)
     c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .cost import Cost
+from .overlap import early, follow
 
 
 def embed(tokens: Tensor, table: Tensor) -> Tensor:
@@ -19,7 +20,7 @@ def embed(tokens: Tensor, table: Tensor) -> Tensor:
     y = table.new_empty(len(flat), width)
     if y.numel():
         block = triton.next_power_of_2(width)
-        _rows[(len(flat),)](flat, table.contiguous(), y, len(table), width, BLOCK=block)
+        _rows[(len(flat),)](flat, table.contiguous(), y, len(table), width, BLOCK=block, **early(y))
     return y.view(*tokens.shape, width)
 
 
@@ -35,6 +36,7 @@ def cost(tokens: Tensor, table: Tensor) -> Cost:
 @triton.jit
 def _rows(tokens, table, y, V, W, BLOCK: tl.constexpr):
     place, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
+    follow()
     token = tl.load(tokens + place).to(tl.int64)
     known = (column < W) & (token >= 0) & (token < V)
     tl.store(y + place * W + column, tl.load(table + token * W + column, known, 0.0), column < W)

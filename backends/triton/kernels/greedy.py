@@ -33,6 +33,7 @@ from .activations import tanh
 from .codes import in_ptx, kind_of, parts_of, values
 from .cost import Cost
 from .linear import dotted
+from .overlap import early, follow
 
 LOW = tl.constexpr(-1e30)
 """Below every score. It is finite, so that differences of two such are no NaN."""
@@ -343,7 +344,7 @@ def _split(e: Tensor, p: Tensor, at: _Three, joint: Joint, window: int) -> _Thre
         parts = high, torch.empty_like(high, dtype=torch.int32), torch.empty_like(high)
         _joint[triton.cdiv(rows, ROWS), count](
             e, p, *at, *weight, *parts, rows, e.stride(0), e.stride(1), classes, width, quads,
-            count, WINDOW=window, ROWS=ROWS, **kind, **config.options(),
+            count, WINDOW=window, ROWS=ROWS, **kind, **config.options(), **early(e),
         )  # fmt: skip
         return parts
 
@@ -381,13 +382,13 @@ def _look(
         wide = triton.next_power_of_2(count)
         _take[(len(e),)](
             *at, *parts, *made, *sizes, count, WINDOW=plan.window, PARTS=wide,
-            num_warps=min(8, max(1, plan.window * wide // 256)),
+            num_warps=min(8, max(1, plan.window * wide // 256)), **early(e),
         )  # fmt: skip
         return
     weight, quads, kind = _read(joint, e)
     _scan[(len(e),)](
         e, streams.output, *at, *weight, *made, *sizes, e.stride(0), e.stride(1), width, quads,
-        ROWS=ROWS, **kind, **(_PACKED_ALONE if kind["BITS"] else _ALONE).options(),
+        ROWS=ROWS, **kind, **(_PACKED_ALONE if kind["BITS"] else _ALONE).options(), **early(e),
     )  # fmt: skip
 
 
@@ -454,6 +455,7 @@ def _joint(
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     b = rows // WINDOW
+    follow()
     t = tl.load(starts + b, rows < M, 0) + rows % WINDOW
     there = (rows < M) & (t < tl.load(ends + b, rows < M, 0))
     if tl.max(there.to(tl.int32), 0) > 0:
@@ -545,6 +547,7 @@ def _take(
     WINDOW: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     """A program moves one stream, of whose window the joint is made."""
+    follow()
     b, place = tl.program_id(0), tl.arange(0, WINDOW)
     slot, first = tl.load(slots + b), tl.load(starts + b)
     left, blank = tl.load(ends + b) - first, V - 1
@@ -567,6 +570,7 @@ def _scan(
     ROWS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """A program takes one stream, a window of `ROWS` frames after the other, to its next label."""
+    follow()
     b, place = tl.program_id(0), tl.arange(0, ROWS)
     slot, first, end = tl.load(slots + b), tl.load(starts + b), tl.load(ends + b)
     said, nothing = p + slot.to(tl.int64) * D + place * 0, tl.zeros((ROWS,), tl.int32)

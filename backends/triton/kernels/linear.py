@@ -20,8 +20,9 @@ from . import norm as norms
 from .activations import REFERENCES, activate
 from .codes import DEEPEST, INTERPRETED, as_kind, in_ptx, kind_of, parts_of, values
 from .cost import Cost
-from .norm import layer_norm
-from .one_row import ON_CORES, ONE_ROW, row_sums
+from .norm import layer_norm, moments
+from .one_row import ON_CORES, ONE_ROW, held, row_sums
+from .overlap import early, expect, follow, threads
 
 GLU = "glu"
 
@@ -167,13 +168,13 @@ def _launch(
     def run(config: Config) -> None:
         if one:
             _row[(triton.cdiv(n, config.sizes["BLOCK"]),)](
-                *tensors, n, k, quads, then.factor, eps, **kind, **config.options()
+                *tensors, n, k, quads, then.factor, eps, **kind, **config.options(), **early(x)
             )
             return
         grid = triton.cdiv(m, config.sizes["BLOCK_M"]), triton.cdiv(n, config.sizes["BLOCK_N"])
         _product[grid](
             *tensors, m, n, k, quads, x.stride(0), then.factor, eps, KIND=products, **kind,
-            **config.options(),
+            **config.options(), **early(x),
         )  # fmt: skip
 
     tiles = _PACKED if bits else _FLOAT if products == "float32" else _HALF
@@ -198,46 +199,44 @@ def _given(tensors: tuple[Tensor | None, ...]) -> list[Tensor]:
 
 
 @triton.jit
-def _rows_of(first, N, ACT: tl.constexpr, BLOCK: tl.constexpr):
-    """Which rows of the weight a program has, and which there are: a gate beside what it gates."""
-    at = first + tl.arange(0, BLOCK)
+def _rows_of(at, N, ACT: tl.constexpr):
+    """Which rows of the weight come in these places, and which there are: a gate beside what it
+    gates."""
     rows = at
     if ACT == "glu":
         rows = at % 2 * (N // 2) + at // 2
-    return rows, at < N
+    return rows.to(tl.int64), at < N
 
 
 @triton.jit
-def _finished(
-    acc, n, known, first, rows, bias, residual, y, M, N, factor,
-    ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
-):  # fmt: skip
-    """Stores `[rows, outputs]` after bias, activation and residual, `first` being that of the
-    program, and n the rows of the weight."""
-    if BIAS:
-        acc += tl.load(bias + n, known, 0.0).to(tl.float32)[None, :]
+def _expected(
+    weight, first, N, K, quads, ACT: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """The rows of a program are."""
+    own = threads(BLOCK)
+    rows, known = _rows_of(first + own, N, ACT)
+    expect(weight, rows, known & (own < BLOCK), K, quads, BITS)
+
+
+@triton.jit
+def _outputs(first, rows, M, N, ACT: tl.constexpr, BLOCK: tl.constexpr):
+    """Where the outputs of a program are, `[rows, outputs]`, and which there are; `first` is its
+    first row of the weight."""
+    halves: tl.constexpr = 2 if ACT == "glu" else 1
+    column, outputs = first // halves + tl.arange(0, BLOCK // halves), N // halves
+    inside = (rows < M)[:, None] & (column < outputs)[None, :]
+    return rows[:, None].to(tl.int64) * outputs + column[None, :], inside
+
+
+@triton.jit
+def _followed(acc, factor, ACT: tl.constexpr):
+    """`[rows, outputs]` after the activation."""
     if ACT == "glu":
         value, gate = tl.split(tl.reshape(acc, (acc.shape[0], acc.shape[1] // 2, 2)))
-        acc, made, outputs = factor * value * tl.sigmoid(gate), first // 2, N // 2
+        found = factor * value * tl.sigmoid(gate)
     else:
-        acc, made, outputs = factor * activate(acc, ACT), first, N
-    column = made + tl.arange(0, acc.shape[1])
-    inside = (rows < M)[:, None] & (column < outputs)[None, :]
-    place = rows[:, None].to(tl.int64) * outputs + column[None, :]
-    if RESIDUAL:
-        acc += tl.load(residual + place, inside, 0.0).to(tl.float32)
-    tl.store(y + place, acc.to(y.dtype.element_ty), inside)
-
-
-@triton.jit
-def _moments(x, rows, M, K, stride, eps, NORM: tl.constexpr, WIDE: tl.constexpr):
-    """Of each row the mean, which an RMS norm takes for zero, and one over the spread."""
-    k = tl.arange(0, WIDE)
-    there = (rows < M)[:, None] & (k < K)[None, :]
-    row = tl.load(x + rows[:, None].to(tl.int64) * stride + k[None, :], there, 0.0).to(tl.float32)
-    mean = tl.sum(row, 1) / K if NORM == "layer" else tl.zeros_like(rows).to(tl.float32)
-    apart = tl.where(there, row - mean[:, None], 0.0)
-    return mean, tl.rsqrt(tl.sum(apart * apart, 1) / K + eps)
+        found = factor * activate(acc, ACT)
+    return found
 
 
 @triton.jit
@@ -249,17 +248,27 @@ def _row(
 ):  # fmt: skip
     """A program has `BLOCK` rows of the weight."""
     first = tl.program_id(0) * BLOCK
-    n, known = _rows_of(first, N, ACT, BLOCK)
+    n, known = _rows_of(first + tl.arange(0, BLOCK), N, ACT)
     row = tl.arange(0, 1)
+    own = held(weight, book, scale, bias, n, known, K, quads, BITS, BIAS, CHUNK)
+    if K > CHUNK:
+        _expected(weight, first, N, K, quads, ACT, BITS, BLOCK)
+    follow()
+    place, inside = _outputs(first, row, 1, N, ACT, BLOCK)
+    if RESIDUAL:
+        more = tl.load(residual + place, inside, 0.0).to(tl.float32)
     norm = (gamma, beta, 0.0, 1.0)
     if NORM != "none":
-        mean, spread = _moments(x, row, 1, K, K, eps, NORM, WIDE)
+        mean, spread = moments(x, row, 1, K, K, eps, NORM, WIDE)
         norm = (gamma, beta, tl.sum(mean, 0), tl.sum(spread, 0))
     total = row_sums(
-        x, x, K, K, weight, book, scale, n.to(tl.int64), known, quads, norm,
+        x, x, K, K, weight, book, own, n, known, quads, norm,
         False, NORM, BEFORE, BITS, CHUNK, PTX, CORES,
     )[None, :]  # fmt: skip
-    _finished(total, n, known, first, row, bias, residual, y, 1, N, factor, ACT, BIAS, RESIDUAL)
+    found = _followed(total, factor, ACT)
+    if RESIDUAL:
+        found += more
+    tl.store(y + place, found.to(y.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -283,9 +292,12 @@ def _product(
 ):  # fmt: skip
     """A program makes a tile of `BLOCK_M` rows by `BLOCK_N` of the weight's."""
     rows, begin = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.program_id(1) * BLOCK_N
-    n, known = _rows_of(begin, N, ACT, BLOCK_N)
+    n, known = _rows_of(begin + tl.arange(0, BLOCK_N), N, ACT)
+    if tl.program_id(0) == 0:
+        _expected(weight, begin, N, K, quads, ACT, BITS, BLOCK_N)
+    follow()
     if NORM != "none":
-        mean, spread = _moments(x, rows, M, K, stride, eps, NORM, WIDE)
+        mean, spread = moments(x, rows, M, K, stride, eps, NORM, WIDE)
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for first in range(0, K, BLOCK_K):
         k = first + tl.arange(0, BLOCK_K)
@@ -293,13 +305,17 @@ def _product(
         row = tl.load(x + rows[:, None].to(tl.int64) * stride + k[None, :], there, 0.0)
         if NORM != "none":
             row = _normed(row, there, mean, spread, gamma, beta, k, K, NORM, BEFORE)
-        value = values(
-            weight, book, n.to(tl.int64), known, first, K, quads, BITS, BLOCK_K, PTX, KIND
-        )
+        value = values(weight, book, n, known, first, K, quads, BITS, BLOCK_K, PTX, KIND)
         acc = dotted(row, tl.trans(value), acc, KIND)
     if BITS > 0:
         acc *= tl.load(scale + n, known, 0.0)[None, :]
-    _finished(acc, n, known, begin, rows, bias, residual, y, M, N, factor, ACT, BIAS, RESIDUAL)
+    if BIAS:
+        acc += tl.load(bias + n, known, 0.0).to(tl.float32)[None, :]
+    found = _followed(acc, factor, ACT)
+    place, inside = _outputs(begin, rows, M, N, ACT, BLOCK_N)
+    if RESIDUAL:
+        found += tl.load(residual + place, inside, 0.0).to(tl.float32)
+    tl.store(y + place, found.to(y.dtype.element_ty), inside)
 
 
 @triton.jit

@@ -25,6 +25,7 @@ from torch.nn import functional
 from ....compiler.reference.audio import FLOOR, mel_bank
 from ..tuning import TUNER, Config, about
 from .cost import Cost, nbytes
+from .overlap import early, follow
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +161,7 @@ def _launch(
         audio, tables.cosine, tables.sine, tables.bank, mean, deviation, y, tiles, samples,
         y.shape[1], channels, hop, tables.window, lines, bins, *audio.stride(), FLOOR,
         CMVN=statistics is not None, BINS=max(16, triton.next_power_of_2(bins)),
-        **config.options(),
+        **config.options(), **early(audio),
     )  # fmt: skip
 
 
@@ -175,6 +176,7 @@ def _logmel(
     TAPS: tl.constexpr,
 ):  # fmt: skip
     """A program makes all bands of `FRAMES` frames of a channel."""
+    follow()
     row, tile = tl.program_id(0) // tiles, tl.program_id(0) % tiles
     b, channel = (row // channels).to(tl.int64), row % channels
     frame, m = tile * FRAMES + tl.arange(0, FRAMES), tl.arange(0, BINS)

@@ -25,7 +25,8 @@ from .activations import tanh
 from .codes import DEEPEST, in_ptx, kind_of, parts_of, values
 from .cost import Cost
 from .linear import dotted, linear
-from .one_row import row_sums
+from .one_row import held, row_sums
+from .overlap import early, expect, follow, threads
 
 GATES = (0, 1, 2, 3)
 """Which quarter of the weight's rows is the input, forget, cell and output gate."""
@@ -188,7 +189,7 @@ def _launch_step(
             x if bias is None else bias, y, cells, batch, width, h.shape[1], c.shape[1], quads,
             GI=gates[0], GF=gates[1], GG=gates[2], GO=gates[3], BITS=bits,
             BIAS=bias is not None, SLOTS=slots is not None, PTX=in_ptx(x), KIND=kind,
-            **config.options(),
+            **config.options(), **early(x),
         )  # fmt: skip
 
     shape = (about(batch, 64), width + h.shape[1], c.shape[1], bits, x.dtype, kind)
@@ -292,6 +293,15 @@ def _apart(sums, ROWS: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def _rows_of(first, n, H, GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr):
+    """Rows of the weight from cell `first` on, the four of a cell side by side, and which there
+    are."""
+    unit, gate = first + n // 4, n % 4
+    quarter = tl.where(gate == 0, GI, tl.where(gate == 1, GF, tl.where(gate == 2, GG, GO)))
+    return (quarter * H + unit).to(tl.int64), unit < H
+
+
+@triton.jit
 def _step(
     x, h, c, slots, weight, book, scale, bias, y, cells, B, D, R, H, quads,
     GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr,
@@ -304,16 +314,20 @@ def _step(
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     inside = n < H
+    first, own = tl.program_id(0) * BLOCK, threads(4 * BLOCK)
+    row_of, known = _rows_of(first, tl.arange(0, 4 * BLOCK), H, GI, GF, GG, GO)
+    if ROWS == 1:
+        weights = held(weight, book, scale, bias, row_of, known, D + R, quads, BITS, BIAS, BLOCK_K)
+    if tl.program_id(1) == 0 and (ROWS > 1 or D + R > BLOCK_K):
+        every, some = _rows_of(first, own, H, GI, GF, GG, GO)
+        expect(weight, every, some & (own < 4 * BLOCK), D + R, quads, BITS)
+    follow()
     at = tl.load(slots + rows, rows < B, 0) if SLOTS else rows.to(tl.int64)
-    unit = tl.program_id(0) * BLOCK + tl.arange(0, 4 * BLOCK) // 4
-    gate = tl.arange(0, 4 * BLOCK) % 4
-    quarter = tl.where(gate == 0, GI, tl.where(gate == 1, GF, tl.where(gate == 2, GG, GO)))
-    row_of, known = (quarter * H + unit).to(tl.int64), unit < H
     there, own = (rows < B)[:, None] & inside[None, :], at[:, None] * H + n[None, :]
     before = tl.load(c + own, there, 0.0).to(tl.float32)  # by all threads, before one writes there
     if ROWS == 1:
         acc = row_sums(
-            x, h + tl.min(at, 0) * R, D, D + R, weight, book, scale, row_of, known, quads,
+            x, h + tl.min(at, 0) * R, D, D + R, weight, book, weights, row_of, known, quads,
             (), True, "none", "none", BITS, BLOCK_K, PTX, CORES,
         )[None, :]  # fmt: skip
     else:
@@ -324,8 +338,8 @@ def _step(
             acc = dotted(row, tl.trans(w), acc, KIND)
         if BITS > 0:
             acc *= tl.load(scale + row_of, known, 0.0)[None, :]
-    if BIAS:
-        acc += tl.load(bias + row_of, known, 0.0).to(tl.float32)[None, :]
+        if BIAS:
+            acc += tl.load(bias + row_of, known, 0.0).to(tl.float32)[None, :]
     i, f, g, o = _apart(acc, ROWS, BLOCK)
     made, after = _gated(i, f, g, o, before)
     tl.store(y + rows[:, None] * H + n[None, :], made.to(y.dtype.element_ty), there)

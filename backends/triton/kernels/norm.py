@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from .activations import REFERENCES, activate
 from .cost import Cost, nbytes
+from .overlap import early, follow
 
 WIDEST = 1 << 14
 """Numbers of a row."""
@@ -44,7 +45,7 @@ def layer_norm(
             rows, rows if added is None else added, weight, weight if bias is None else bias,
             y, total, rows.shape[1], eps, factor,
             WIDTH=triton.next_power_of_2(rows.shape[1]), CENTRED=bias is not None,
-            MORE=added is not None, ACT=activation, num_warps=_warps(rows.shape[1]),
+            MORE=added is not None, ACT=activation, num_warps=_warps(rows.shape[1]), **early(x),
         )  # fmt: skip
     return y.view(x.shape), total.view(x.shape)
 
@@ -57,7 +58,9 @@ def softmax(x: Tensor, *, log: bool = False) -> Tensor:
     if y.numel():
         width = triton.next_power_of_2(rows.shape[1])
         warps = _warps(rows.shape[1])
-        _softmax[(len(rows),)](rows, y, rows.shape[1], WIDTH=width, LOG=log, num_warps=warps)
+        _softmax[(len(rows),)](
+            rows, y, rows.shape[1], WIDTH=width, LOG=log, num_warps=warps, **early(x)
+        )
     return y.view(x.shape)
 
 
@@ -106,10 +109,22 @@ def normed(row, weight, bias, n, N, eps, CENTRED: tl.constexpr):
 
 
 @triton.jit
+def moments(x, rows, M, K, stride, eps, NORM: tl.constexpr, WIDE: tl.constexpr):
+    """Of each row the mean, which an RMS norm takes for zero, and one over the spread."""
+    k = tl.arange(0, WIDE)
+    there = (rows < M)[:, None] & (k < K)[None, :]
+    row = tl.load(x + rows[:, None].to(tl.int64) * stride + k[None, :], there, 0.0).to(tl.float32)
+    mean = tl.sum(row, 1) / K if NORM == "layer" else tl.zeros_like(rows).to(tl.float32)
+    apart = tl.where(there, row - mean[:, None], 0.0)
+    return mean, tl.rsqrt(tl.sum(apart * apart, 1) / K + eps)
+
+
+@triton.jit
 def _norm(
     x, more, weight, bias, y, total, N, eps, factor,
     WIDTH: tl.constexpr, CENTRED: tl.constexpr, MORE: tl.constexpr, ACT: tl.constexpr,
 ):  # fmt: skip
+    follow()
     n = tl.arange(0, WIDTH)
     inside, at = n < N, tl.program_id(0).to(tl.int64) * N + n
     row = tl.load(x + at, inside, 0.0).to(tl.float32)
@@ -122,6 +137,7 @@ def _norm(
 
 @triton.jit
 def _softmax(x, y, N, WIDTH: tl.constexpr, LOG: tl.constexpr):
+    follow()
     n = tl.arange(0, WIDTH)
     inside, at = n < N, tl.program_id(0).to(tl.int64) * N + n
     row = tl.load(x + at, inside, float("-inf")).to(tl.float32)

@@ -53,37 +53,68 @@ def _numbers(
 
 
 @triton.jit
+def held(
+    weight, book, scale, bias, rows, known, K, quads,
+    BITS: tl.constexpr, BIAS: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """What a program has of a weight before it knows the row: the first columns of its rows (int64
+    `[N]`, as wide as K numbers, or if they are packed `quads` vectors of words), their scales and
+    bias, and the codebook."""
+    scales = tl.zeros((rows.shape[0],), tl.float32)
+    more = scales
+    if BITS == 0:
+        one = _values(weight, rows, known, 0, K, CHUNK)
+        first, table = (one, one), ()
+    else:
+        first = indices(weight, rows * quads * 4, known, 0, tl.cdiv(K, 8), BITS, CHUNK // 8)
+        table = table_of(book, BITS)
+        scales = tl.load(scale + rows, known, 0.0)
+    if BIAS:
+        more = tl.load(bias + rows, known, 0.0).to(tl.float32)
+    return first, table, scales, more
+
+
+@triton.jit
 def row_sums(
-    x, h, D, K, weight, book, scale, rows, known, quads, norm,
+    x, h, D, K, weight, book, own, rows, known, quads, norm,
     TWO: tl.constexpr, NORM: tl.constexpr, BEFORE: tl.constexpr, BITS: tl.constexpr,
     CHUNK: tl.constexpr, PTX: tl.constexpr, CORES: tl.constexpr,
 ):  # fmt: skip
-    """float32 `[N]`: the products of a row `[x, h]` with the rows (int64 `[N]`) of a weight, which
-    are as wide as K numbers, or if it is packed `quads` vectors of words."""
+    """float32 `[N]`: the products of a row `[x, h]` with the rows of a weight, plus their bias;
+    `own` is what is `held` of them."""
+    first, table, scales, more = own
     if BITS == 0:
-        sums = _float_sums(x, h, D, K, norm, weight, rows, known, TWO, NORM, BEFORE, CHUNK)
+        sums = _float_sums(x, h, D, K, norm, weight, first, rows, known, TWO, NORM, BEFORE, CHUNK)
     else:
-        codes, own = _code_sums(
-            x, h, D, K, norm, weight, book, rows * quads * 4, known,
+        codes, worth = _code_sums(
+            x, h, D, K, norm, weight, book, table, first, rows * quads * 4, known,
             TWO, NORM, BEFORE, BITS, CHUNK, PTX, CORES,
         )  # fmt: skip
-        sums = codes * (own * tl.load(scale + rows, known, 0.0))
-    return sums
+        sums = codes * (worth * scales)
+    return sums + more
+
+
+@triton.jit
+def _values(weight, rows, known, first, K, CHUNK: tl.constexpr):
+    """`[N, CHUNK]` of a weight in float."""
+    k = first + tl.arange(0, CHUNK)
+    inside = known[:, None] & (k < K)[None, :]
+    return tl.load(weight + rows[:, None] * K + k[None, :], inside, 0.0)
 
 
 @triton.jit
 def _float_sums(
-    x, h, D, K, norm, weight, rows, known,
+    x, h, D, K, norm, weight, ahead, rows, known,
     TWO: tl.constexpr, NORM: tl.constexpr, BEFORE: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     N: tl.constexpr = rows.shape[0]
     acc = tl.zeros((N, CHUNK // 8), tl.float32)
+    value, _ = ahead
     for first in range(0, K, CHUNK):
-        k = first + tl.arange(0, CHUNK)
-        inside = known[:, None] & (k < K)[None, :]
-        value = tl.load(weight + rows[:, None] * K + k[None, :], inside, 0.0).to(tl.float32)
-        value *= _numbers(x, h, first, D, K, norm, CHUNK, TWO, NORM, BEFORE)[None, :]
-        acc += tl.sum(tl.reshape(value, (N, CHUNK // 8, 8)), 2)
+        row = _numbers(x, h, first, D, K, norm, CHUNK, TWO, NORM, BEFORE)
+        product = value.to(tl.float32) * row[None, :]
+        value = _values(weight, rows, known, first + CHUNK, K, CHUNK)
+        acc += tl.sum(tl.reshape(product, (N, CHUNK // 8, 8)), 2)
     return tl.sum(acc, 1)
 
 
@@ -102,14 +133,14 @@ def _largest(
 
 @triton.jit
 def _code_sums(
-    x, h, D, K, norm, words, book, rows, known,
+    x, h, D, K, norm, words, book, table, ahead, rows, known,
     TWO: tl.constexpr, NORM: tl.constexpr, BEFORE: tl.constexpr, BITS: tl.constexpr,
     CHUNK: tl.constexpr, PTX: tl.constexpr, CORES: tl.constexpr,
 ):  # fmt: skip
     """Sums over codes, and what one of them stands for in the row."""
     G: tl.constexpr = CHUNK // 8
-    table, groups = table_of(book, BITS), tl.cdiv(K, 8)
-    low, high = indices(words, rows, known, 0, groups, BITS, G)  # on its way from here on
+    groups = tl.cdiv(K, 8)
+    low, high = ahead
     top, spoiled = _largest(x, h, D, K, norm, CHUNK, TWO, NORM, BEFORE)
     own = tl.maximum(top, 1e-30) / LIMIT
     sums = _no_sums(rows.shape[0], G, CORES)

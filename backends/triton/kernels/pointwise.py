@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .activations import REFERENCES, activate
 from .cost import Cost
+from .overlap import early, follow
 
 MOST = 4
 """Operands of a chain."""
@@ -66,6 +67,7 @@ def pointwise(operands: Sequence[Tensor], chain: Chain) -> Tensor:
         KINDS=tuple(link.kind for link in chain),
         OPERANDS=tuple(link.place for link in chain),
         VALUES=tuple(float(link.value) for link in chain), LINKS=len(chain), BLOCK=block, WIDE=far,
+        **early(y),
     )  # fmt: skip
     return y
 
@@ -152,6 +154,7 @@ def _chain(
     KINDS: tl.constexpr, OPERANDS: tl.constexpr, VALUES: tl.constexpr, LINKS: tl.constexpr,
     BLOCK: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
+    follow()
     place = tl.program_id(0).to(tl.int64 if WIDE else tl.int32) * BLOCK + tl.arange(0, BLOCK)
     inside = place < N
     e, left = place % n4, place // n4

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .cost import Cost, nbytes
+from .overlap import early, follow
 
 WIDEST = 1 << 10
 """Numbers of a frame that one program copies."""
@@ -81,7 +82,7 @@ def _launch(
         frames, held, now.age, now.age if moving is None else moving.view(torch.uint8),
         count - skipped, skipped, width, capacity, now.count, now.start,
         *frames[0].stride()[:2], *held[0].stride()[:2],
-        GLU=gated, MOVING=moving is not None, BLOCK=block, RINGS=len(held),
+        GLU=gated, MOVING=moving is not None, BLOCK=block, RINGS=len(held), **early(now.age),
     )  # fmt: skip
 
 
@@ -133,6 +134,7 @@ def _kept(
     GLU: tl.constexpr, MOVING: tl.constexpr, BLOCK: tl.constexpr, RINGS: tl.constexpr,
 ):  # fmt: skip
     """A program copies (a part of) a frame of one of the rings."""
+    follow()
     for one in tl.static_range(RINGS):
         if tl.program_id(2) == one:
             _copied(

@@ -15,6 +15,7 @@ from torch import Tensor
 from ...torch.recurrent import running_sum as plainly
 from ..tuning import TUNER, Config, about
 from .cost import Cost
+from .overlap import early, follow
 
 
 def running_sum(
@@ -64,7 +65,7 @@ def _launched(x: Tensor, there: Tensor, start: Tensor | None, y: Tensor) -> None
     def run(config: Config) -> None:
         _summed[outer, triton.cdiv(channels, config.sizes["BLOCK_C"])](
             x, there, x if start is None else start, y, frames, channels, *x.stride(),
-            *there.stride(), START=start is not None, **config.options(),
+            *there.stride(), START=start is not None, **config.options(), **early(x),
         )  # fmt: skip
 
     shape = (about(outer), about(frames), channels, x.dtype)
@@ -80,6 +81,7 @@ def _summed(
     START: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """A program makes all frames of `BLOCK_C` channels."""
+    follow()
     o = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     total = tl.zeros((BLOCK_C,), tl.float32)

@@ -22,7 +22,9 @@ def on_machine(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     if request.node.get_closest_marker("interpreter"):
         pytest.skip("counts what the interpreter calls")
+    from asrc.backends.triton.kernels.overlap import overlapping
     from asrc.tests.backends.triton.ptx.launching import Launcher, machine
 
-    with machine(Launcher(int(asked), order=int(os.environ.get("ASRC_ORDER", "0")))):
+    launcher = Launcher(int(asked), order=int(os.environ.get("ASRC_ORDER", "0")))
+    with machine(launcher), overlapping():
         yield

@@ -34,12 +34,14 @@ Known = Callable[[Stamps, Stamps], Flags]
 
 @dataclass(frozen=True)
 class Who:
-    """Lanes at an instruction: their blocks, epochs, and numbers in the block."""
+    """Lanes at an instruction: their blocks, epochs, and numbers in the block; which are `early`,
+    for which the kernels before this one may still run; None is none."""
 
     block: Stamps
     epoch: Stamps
     thread: Stamps
     known: Known | None = None
+    early: Flags | None = None
 
     @property
     def warp(self) -> Stamps:

@@ -38,7 +38,8 @@ class Copy:
 class Lanes:
     """`blocks` are numbers of the blocks, `at` the places of their threads, `epochs` how many
     barriers each block has passed. In the order of 0 all warps go together, in that of 1 the first
-    goes on up to a barrier before the second does, in that of -1 the last before those."""
+    goes on up to a barrier before the second does, in that of -1 the last before those. `early` are
+    those that have not waited for the kernels before this one, if it may begin before they end."""
 
     program: Program
     blocks: Count
@@ -53,6 +54,7 @@ class Lanes:
     epochs: Count = field(init=False)
     groups: Count = field(init=False)
     copies: list[Copy] = field(default_factory=list)
+    early: Mask | None = None
 
     def __post_init__(self) -> None:
         count = len(self)
@@ -100,7 +102,8 @@ class Lanes:
 
     def who(self, lanes: Count | slice) -> Who:
         slot = self.slot[lanes]
-        return Who(self.blocks[slot], self.epochs[slot], self.thread[lanes], self.known)
+        early = None if self.early is None else self.early[lanes]
+        return Who(self.blocks[slot], self.epochs[slot], self.thread[lanes], self.known, early)
 
     # --- registers ---
 

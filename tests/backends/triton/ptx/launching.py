@@ -23,7 +23,7 @@ from asrc.backends.triton.tuning import Config, Tuner
 
 from .arithmetic import size_of
 from .machine import Launch, Machine
-from .memory import global_memory
+from .memory import Earlier, global_memory
 from .program import Program, float_bits, read
 from .traffic import Traffic
 
@@ -67,8 +67,10 @@ class Driver:
 @dataclass
 class Launcher:
     """In the place of launches. `issued` counts warps by kernel and instruction; `processors` are
-    those of a card of its kind, were there not fewer. With `counting`, `traffic` is what kernels
-    move, by name. Where four warps multiply together (`wgmma`) all go so, whatever the `order`."""
+    those of a card of its kind, were there not fewer. `overlapping` are launches that may begin
+    before those before them have ended, and `earlier` is what launches wrote to. With `counting`,
+    `traffic` is what kernels move, by name. Where four warps multiply together (`wgmma`) all go so,
+    whatever the `order`."""
 
     capability: int = 90
     races: bool = True
@@ -78,6 +80,8 @@ class Launcher:
     issued: dict[str, Counter[str]] = field(default_factory=dict)
     traffic: dict[str, Traffic] = field(default_factory=dict)
     launches: Counter[str] = field(default_factory=Counter)
+    overlapping: Counter[str] = field(default_factory=Counter)
+    earlier: Earlier = field(default_factory=Earlier)
 
     def __call__(self, kernel: Any, grid: Any) -> Callable[..., None]:
         def launch(*args: object, **options: object) -> None:
@@ -92,7 +96,7 @@ class Launcher:
 
     def clear(self) -> None:
         """Counts begin anew."""
-        for counts in (self.issued, self.traffic, self.launches):
+        for counts in (self.issued, self.traffic, self.launches, self.overlapping):
             counts.clear()
 
     def run(self, made: Any, grid: tuple[int, ...], given: Sequence[object]) -> None:
@@ -101,7 +105,7 @@ class Launcher:
             raise OutOfResources(made.metadata.shared, HELD[self.capability], "shared memory")
         tensors = [x for x in given if isinstance(x, Tensor)]
         granule = _granule(program) if self.races else None
-        memory = global_memory(tensors, granule)
+        memory = global_memory(tensors, granule, self.earlier)
         values = [
             memory.address(x.data_ptr()) if isinstance(x, Tensor) else _bits(x) for x in given
         ]
@@ -112,11 +116,15 @@ class Launcher:
         order, room = 0 if together else self.order, self.processors or PROCESSORS[self.capability]
         shared = made.metadata.shared
         traffic = self.traffic.setdefault(program.name, Traffic()) if self.counting else None
-        launch = Launch(program, whole, named, memory.memory, shared, granule, room, order, traffic)
+        launch = Launch(
+            program, whole, named, memory.memory, shared, granule, room, order, traffic,
+            made.metadata.launch_pdl,
+        )  # fmt: skip
         machine = Machine(launch)
         machine.run()
         memory.back()
         self.launches[program.name] += 1
+        self.overlapping[program.name] += made.metadata.launch_pdl
         self.issued.setdefault(program.name, Counter()).update(machine.issued)
 
 
@@ -155,9 +163,11 @@ def _granule(program: Program) -> int:
 def machine(launcher: Launcher) -> Iterator[Launcher]:
     """Within it kernels run there, with the tiles that the tuner begins with."""
     before = JITFunction.__getitem__, Tuner.best, torch.cuda.get_device_properties
+    able = torch.cuda.get_device_capability
     driver.set_active(Driver(launcher.capability))
     said = SimpleNamespace(multi_processor_count=PROCESSORS[launcher.capability])
     torch.cuda.get_device_properties = lambda device=None: said
+    torch.cuda.get_device_capability = lambda device=None: divmod(launcher.capability, 10)
     JITFunction.__getitem__ = lambda kernel, grid: launcher(kernel, grid)
     Tuner.best = _first
     try:
@@ -165,6 +175,7 @@ def machine(launcher: Launcher) -> Iterator[Launcher]:
             yield launcher
     finally:
         JITFunction.__getitem__, Tuner.best, torch.cuda.get_device_properties = before
+        torch.cuda.get_device_capability = able
 
 
 def _first(tuner: Tuner, name: str, shape: object, candidates: Sequence[Config],

@@ -26,6 +26,7 @@ from .traffic import Traffic
 from .turns import Turns
 
 Step = Callable[["Machine", Lanes, "Mask | None"], None]
+FOLLOWS = "griddepcontrol.wait"
 SPINS = 2_000
 """Turns without anything written, after which blocks wait for nothing."""
 
@@ -43,6 +44,8 @@ class Launch:
     processors: int = 132
     order: int = 0
     traffic: Traffic | None = None
+    early: bool = False
+    """Whether it may begin before those before it have ended; it does where it waits for them."""
 
 
 @dataclass
@@ -80,7 +83,10 @@ class Machine:
         own = np.asarray(blocks, np.int64)
         known = self.turns.known(blocks[0]) if self.turns else None
         program, place = launch.program, axes(blocks, launch.grid)
-        return Lanes(program, own, program.threads, place, shared, known, launch.order)
+        lanes = Lanes(program, own, program.threads, place, shared, known, launch.order)
+        if launch.early or any(one.name == FOLLOWS for one in program.every()):
+            lanes.early = np.ones(len(lanes), bool)
+        return lanes
 
     def _in_turns(self, blocks: Sequence[int]) -> None:
         """As many as there is room for, each until it goes back to where it was; then the next."""
@@ -115,6 +121,8 @@ class Machine:
         if place == DONE:
             if lanes.waiting.any():
                 raise Fault("a barrier is reached by some threads of a block, not by all")
+            if lanes.early is not None and lanes.early.any():
+                raise Fault("a thread ends that never waited for the kernels before this one")
             return False
         instructions = self.launch.program.blocks[place].instructions
         for one, step in zip(instructions, self.steps[place], strict=True):
@@ -361,6 +369,8 @@ def _atomic(one: Instruction) -> Step:
 
 def _copy(one: Instruction) -> Step:
     """`cp.async`: 4, 8 or 16 bytes, or as many zeros where the source is said to have none."""
+    if "prefetch" in one.name:
+        return _expected(one)
     if "commit_group" in one.name:
         return lambda machine, lanes, mask: lanes.commit(mask)
     if "wait_group" in one.name or "wait_all" in one.name:
@@ -393,9 +403,32 @@ def _copy(one: Instruction) -> Step:
     return step
 
 
+def _expected(one: Instruction) -> Step:
+    place, size = one.operands
+    assert isinstance(place, Place)
+
+    def step(machine: Machine, lanes: Lanes, mask: Mask | None) -> None:
+        here = lanes_of(mask)
+        memory, at = located(machine, lanes, one, place, here, 16)
+        memory.expect(at, lanes.whole(lanes.read(size, "u32"), here))
+
+    return step
+
+
+def _follows(one: Instruction) -> Step:
+    """Kernels before this one have ended; or those behind it may begin, which changes nothing."""
+
+    def step(machine: Machine, lanes: Lanes, mask: Mask | None) -> None:
+        if lanes.early is not None and one.name == FOLLOWS:
+            lanes.early[lanes_of(mask)] = False
+
+    return step
+
+
 _MEMORY: dict[str, Callable[[Instruction], Step]] = {
     "ld": _load,
     "st": _store,
     "atom": _atomic,
     "cp": _copy,
+    "griddepcontrol": _follows,
 }

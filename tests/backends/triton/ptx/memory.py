@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, UntypedStorage
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from .arithmetic import UNSIGNED, Array
 from .hazards import Shadow, Who
@@ -35,7 +36,8 @@ class Fault(Exception):
 @dataclass
 class Memory:
     """`there` says for each byte whether it belongs to a buffer, `written` whether it is known what
-    is in it."""
+    is in it; `stored` what this launch wrote, and `moving` what those before it did, which may
+    still run."""
 
     bytes: Bytes
     there: NDArray[np.bool_]
@@ -44,11 +46,15 @@ class Memory:
     name: str
     shadow: Shadow | None = None
     traffic: Traffic | None = None
+    stored: NDArray[np.bool_] | None = None
+    moving: NDArray[np.bool_] | None = None
     _views: dict[int, Array] = field(default_factory=dict)
 
     def load(self, address: Array, size: int, count: int, who: Who) -> list[Array]:
         """`count` words of `size` bytes from each address."""
         at = self._at(address, size, count, "read")
+        if who.early is not None and self.moving is not None and self.moving[at[who.early]].any():
+            raise Fault(f"{self.name} memory is read that kernels before may still write")
         found = [self._view(size)[at // size + n] for n in range(count)]
         if not all(self.written[at + n].all() for n in range(size * count)):
             raise Fault(f"{self.name} memory is read that nothing was written to")
@@ -61,6 +67,7 @@ class Memory:
     def store(self, address: Array, words: list[Array], who: Who) -> None:
         size = words[0].itemsize
         at = self._at(address, size, len(words), "written")
+        self._late(at, size * len(words), who)
         view, index = self._view(size), at // size
         same, kept = np.ones((2, len(at)), bool)
         for n, word in enumerate(words):
@@ -86,12 +93,32 @@ class Memory:
 
     def add(self, address: Array, value: Array, who: Who) -> Array:
         """Atomically, one lane after the other; what was there before."""
-        at, view = self._at(address, 4, 1, "written") // 4, self._view(4)
+        at, view = self._at(address, 4, 1, "written"), self._view(4)
+        self._late(at, 4, who)
+        at = at // 4
         before = np.empty(len(at), np.uint32)
         for lane, (index, more) in enumerate(zip(at, value, strict=True)):
             before[lane] = view[index]
             view[index] += more
         return before
+
+    def expect(self, address: Array, size: Array) -> None:
+        """Bytes are on their way into a cache."""
+        for first, count in set(zip(address.tolist(), size.tolist(), strict=True)):
+            if first % 16 or count % 16 or not count:
+                raise Fault("what comes into a cache is whole vectors of 16 bytes")
+            at = first - self.base
+            if at < 0 or not self.there[at : at + count].all() or at + count > len(self.there):
+                raise Fault(f"{self.name} memory is expected out of bounds")
+
+    def _late(self, at: Indices, size: int, who: Who) -> None:
+        """Notes what is written, when the kernels before this one have ended."""
+        if self.stored is None:
+            return
+        if who.early is not None and who.early.any():
+            raise Fault(f"{self.name} memory is written that kernels before may still use")
+        for n in range(size):
+            self.stored[at + n] = True
 
     def _at(self, address: Array, size: int, count: int, how: str) -> Indices:
         whole = size * count
@@ -120,15 +147,32 @@ class Buffer:
     host: Bytes
     place: int
 
+    storage: UntypedStorage
+
     @property
     def first(self) -> int:
         return int(self.host.ctypes.data)
 
 
 @dataclass
+class Earlier:
+    """Storages that launches have written to; what is freed meanwhile is something else then."""
+
+    storages: dict[int, StorageWeakRef] = field(default_factory=dict)
+
+    def note(self, storage: UntypedStorage) -> None:
+        self.storages[storage.data_ptr()] = StorageWeakRef(storage)
+
+    def has(self, storage: UntypedStorage) -> bool:
+        known = self.storages.get(storage.data_ptr())
+        return known is not None and not known.expired()
+
+
+@dataclass
 class Global:
     memory: Memory
     buffers: list[Buffer]
+    earlier: Earlier
 
     def address(self, pointer: int) -> int:
         """Of what the host knows by a pointer."""
@@ -139,25 +183,35 @@ class Global:
 
     def back(self) -> None:
         """What was written, to the host."""
+        assert self.memory.stored is not None
         for one in self.buffers:
-            one.host[:] = self.memory.bytes[one.place : one.place + len(one.host)]
+            within = slice(one.place, one.place + len(one.host))
+            if self.memory.stored[within].any():
+                self.earlier.note(one.storage)
+            one.host[:] = self.memory.bytes[within]
 
 
-def global_memory(tensors: Iterable[Tensor], granule: int | None) -> Global:
+def global_memory(
+    tensors: Iterable[Tensor], granule: int | None, earlier: Earlier | None = None
+) -> Global:
     """Of whole storages: views of one see each other. No granule: races are not looked for."""
+    earlier = earlier or Earlier()
     storages = {x.untyped_storage().data_ptr(): x.untyped_storage() for x in tensors}
     buffers, place = [], APART
     for pointer, storage in sorted(storages.items()):
         if storage.nbytes():
             place += (pointer - place) % 256
             raw = (ctypes.c_uint8 * storage.nbytes()).from_address(pointer)
-            buffers.append(Buffer(np.frombuffer(raw, np.uint8), place))
+            buffers.append(Buffer(np.frombuffer(raw, np.uint8), place, storage))
             place += storage.nbytes() + APART
     memory = _blank(-(-place // 256) * 256, BASE, "global", granule)
+    memory.stored = np.zeros_like(memory.there)
+    memory.moving = memory.stored.copy()
     for one in buffers:
         within = slice(one.place, one.place + len(one.host))
         memory.bytes[within], memory.there[within], memory.written[within] = one.host, True, True
-    return Global(memory, buffers)
+        memory.moving[within] = earlier.has(one.storage)
+    return Global(memory, buffers, earlier)
 
 
 def _blank(size: int, base: int, name: str, granule: int | None) -> Memory:

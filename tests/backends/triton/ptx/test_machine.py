@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asrc.tests.backends.triton.ptx.hazards import Race
 from asrc.tests.backends.triton.ptx.machine import Launch, Machine
-from asrc.tests.backends.triton.ptx.memory import Fault, global_memory
+from asrc.tests.backends.triton.ptx.memory import Earlier, Fault, global_memory
 from asrc.tests.backends.triton.ptx.program import read
 from asrc.tests.backends.triton.ptx.traffic import Traffic
 
@@ -36,12 +36,15 @@ ROOM = 8180
 """Bytes of shared memory: no whole lines."""
 
 
-def run(body: str, x: Tensor, y: Tensor, blocks: int = 1, order: int = 0, room: int = 9) -> Machine:
+def run(
+    body: str, x: Tensor, y: Tensor, blocks: int = 1, order: int = 0, room: int = 9,
+    earlier: Earlier | None = None, early: bool = False,
+) -> Machine:  # fmt: skip
     program = read(FRAME.format(body=body))
-    memory = global_memory([x, y], granule=4)
+    memory = global_memory([x, y], 4, earlier)
     parameters = {"x": memory.address(x.data_ptr()), "y": memory.address(y.data_ptr())}
     launch = Launch(
-        program, (blocks, 1, 1), parameters, memory.memory, ROOM, 4, room, order, Traffic()
+        program, (blocks, 1, 1), parameters, memory.memory, ROOM, 4, room, order, Traffic(), early
     )  # fmt: skip
     machine = Machine(launch)
     machine.run()
@@ -189,6 +192,62 @@ def test_blocks_that_there_is_no_room_for() -> None:
     assert torch.equal(handed(0, room=1), torch.arange(1, 65, dtype=torch.int32))
     with pytest.raises(Fault, match="have no room"):
         handed(1, room=1)
+
+
+FOLLOW = "griddepcontrol.launch_dependents; griddepcontrol.wait;"
+ADDED = "add.s32 %r5, %r5, 1; st.global.b32 [%d5], %r5;"
+
+
+def test_what_no_kernel_writes_is_read_before_those_before_end() -> None:
+    x, y, earlier = *numbers(), Earlier()
+    for turn in (1, 2):  # what the first makes the second writes again
+        run(f"ld.global.b32 %r5, [%d4]; {FOLLOW} {ADDED}", x, y, earlier=earlier)
+        assert torch.equal(y, x + 1), turn
+    assert earlier.has(y.untyped_storage())
+    assert not earlier.has(x.untyped_storage())
+
+
+@pytest.mark.parametrize(("body", "how"), [
+    (f"ld.global.b32 %r5, [%d4]; {FOLLOW} {ADDED}", "is read that kernels before"),
+    (f"cp.async.ca.shared.global [%r3], [%d4], 4; {FOLLOW}", "is read that kernels before"),
+    (f"st.global.b32 [%d5], %r1; {FOLLOW}", "is written that kernels before"),
+    (f"atom.global.gpu.relaxed.add.u32 %r7, [%d2], 1; {FOLLOW}", "is written that kernels before"),
+    ("setp.lt.u32 %p1, %r1, 5; @%p1 griddepcontrol.wait;", "never waited"),
+])  # fmt: skip
+def test_what_comes_before_kernels_have_ended(body: str, how: str) -> None:
+    """What a kernel before wrote, and whatever is written; and kernels behind that go by this one
+    alone."""
+    x, y, earlier = *numbers(), Earlier()
+    run(COPY, y, x, earlier=earlier)
+    with pytest.raises(Fault, match=how):
+        run(body, x, y, earlier=earlier)
+
+
+def test_a_kernel_that_begins_early_and_does_not_wait() -> None:
+    run(COPY, *numbers())
+    with pytest.raises(Fault, match="is written that kernels before"):
+        run(COPY, *numbers(), early=True)
+
+
+def test_memory_that_is_freed_was_written_by_nobody() -> None:
+    x, y, earlier = *numbers(), Earlier()
+    run(COPY, x, y, earlier=earlier)
+    place, y = y.data_ptr(), torch.empty(0)
+    assert place in earlier.storages
+    assert earlier.storages[place].expired()
+
+
+@pytest.mark.parametrize(("size", "offset", "how"), [
+    (256, 0, None), (16, 240, None), (256, 16, "out of bounds"), (32, 8, "whole vectors"),
+    (24, 0, "whole vectors"), (0, 0, "whole vectors"), (16, -16, "out of bounds"),
+])  # fmt: skip
+def test_what_is_expected_is_there(size: int, offset: int, how: str | None) -> None:
+    body = f"cp.async.bulk.prefetch.L2.global [%d1+{offset}], {size};"
+    if how is None:
+        assert run(body, *numbers()).issued["cp.async.bulk.prefetch.L2.global"] == 2
+        return
+    with pytest.raises(Fault, match=how):
+        run(body, *numbers())
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -1,0 +1,81 @@
+"""Kernels that begin while the one before them still runs (programmatic dependent launch).
+
+From compute capability 9.0 on, a kernel may be launched before the one before it has ended: its
+programs begin as processors have room, read what no kernel writes, weights that is, and then wait.
+A step of one stream is some hundred kernels of a few microseconds: launching them is much of that,
+and so is the first read of each weight.
+
+A kernel has to `follow` before it reads or writes what another one writes. Launches overlap within
+`overlapping` alone, where nothing writes to weights.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from triton.language.target_info import cuda_capability_geq
+
+from .codes import INTERPRETED
+
+_SINCE = (9, 0)
+_on: ContextVar[bool] = ContextVar("overlapping", default=False)
+
+
+@contextmanager
+def overlapping(on: bool = True) -> Iterator[None]:
+    """Within it kernels begin before the ones before them have ended, where a GPU can do so and
+    `ASRC_OVERLAP=0` does not forbid it; or they do not, if they are not to."""
+    before = _on.set(on and os.environ.get("ASRC_OVERLAP") != "0")
+    try:
+        yield
+    finally:
+        _on.reset(before)
+
+
+def early(x: Tensor) -> dict[str, bool]:
+    """Options for the launch of a kernel that follows, on the device of x."""
+    able = _on.get() and x.device.type == "cuda"
+    able = able and torch.cuda.get_device_capability(x.device) >= _SINCE
+    return {"launch_pdl": True} if able else {}
+
+
+@triton.jit
+def follow():
+    """From here on all is there that the kernels before this one write, and the next may begin."""
+    if not INTERPRETED and cuda_capability_geq(9, 0):
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
+
+
+@triton.jit
+def threads(LEAST: tl.constexpr):
+    """`0, 1, ...`, one for each thread of a program, and at least so many."""
+    if INTERPRETED:
+        found = tl.arange(0, LEAST)
+    else:
+        each: tl.constexpr = tl.extra.cuda.num_threads()
+        found = tl.arange(0, LEAST if LEAST > each else each)
+    return found
+
+
+@triton.jit
+def expect(weight, rows, known, K, quads, BITS: tl.constexpr):
+    """Rows (int64, one a thread) of a weight, as wide as K numbers or if it is packed `quads`
+    vectors of words, are on their way into a cache; nothing waits for them."""
+    if not INTERPRETED and cuda_capability_geq(9, 0):
+        size: tl.constexpr = weight.dtype.element_ty.primitive_bitwidth // 8
+        wide = K * size if BITS == 0 else quads * 16
+        at = weight.to(tl.int64, bitcast=True) + rows * wide
+        some = known & (at % 16 == 0) & (wide >= 16)
+        tl.inline_asm_elementwise(
+            "{ .reg .pred some; setp.ne.b32 some, $3, 0;"
+            " @some cp.async.bulk.prefetch.L2.global [$1], $2; mov.b32 $0, 0; }",
+            "=r,l,r,r", (at, wide // 16 * 16, some.to(tl.int32)), tl.int32, is_pure=False, pack=1,
+        )  # fmt: skip
