@@ -166,11 +166,16 @@ class Linear(Producing):
         self.weight, self.filters = Packing(leaf), Kernel(leaf, taps)
         self.kernel = "linear" if window is None else "conv1d"
 
+    @property
+    def bare(self) -> bool:
+        """Whether it is a product of frames, and nothing else."""
+        plain = self.activation == "none" and self.factor == 1.0 and not self.residual
+        return plain and self.window is None and self.leaf.groups == 1
+
     def absorb(self, kind: str, value: object) -> bool:
         """A gate of the last axis, too."""
         if kind == GLU:
-            free = self.activation == "none" and self.factor == 1.0 and not self.residual
-            free = free and self.window is None and self.leaf.groups == 1
+            free = self.bare
             self.activation = GLU if free else self.activation
             return free
         return super().absorb(kind, value)

@@ -33,6 +33,7 @@ from ..torch.leaves import (
     RmsNorm,
 )
 from ..torch.recurrent import Lstm, Scan
+from .beside import bring_together
 from .kernels.linear import GLU
 from .kernels.norm import WIDEST
 from .kernels.pointwise import BINARY, MOST, Link
@@ -151,6 +152,7 @@ class Rewriter:
         for node in self.old.graph.nodes:
             if node not in self.passed_by:
                 self.made[node] = self._make(node)
+        bring_together(self.graph, self.root)
         name = f"Triton{type(self.old).__name__}"
         found = fx.GraphModule(self.root, self.graph, class_name=name)
         found.graph.eliminate_dead_code()

@@ -6,6 +6,7 @@ cores. A packed W is read in its own bits (`codes.py`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -14,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..packed import Weight, bytes_of, dense_of, shape_of
+from ..packed import Packed, Weight, bytes_of, dense_of, shape_of
 from ..tuning import TUNER, Config, about
 from . import norm as norms
 from .activations import REFERENCES, activate
@@ -75,20 +76,51 @@ def linear(
 
     Raises ValueError where the widths differ: a kernel would read what is behind.
     """
-    n, k = shape_of(weight)
-    if x.shape[-1] != k:
-        raise ValueError(f"rows of {x.shape[-1]} numbers, and a weight for {k}")
-    n = then.outputs(n)
-    rows = side_by_side(x.reshape(-1, x.shape[-1]))
-    if first is not None and (len(rows) > MOST_NORMED or k > WIDEST_NORMED):
-        norm = first.weight, first.bias, first.eps
-        rows, first = layer_norm(rows, *norm, activation=first.activation)[0], None
+    n = then.outputs(shape_of(weight)[0])
+    rows, first = _normed_rows(x, weight, first)
     y = x.new_empty(len(rows), n) if out is None else out.view(-1, n)
     residual = None if then.residual is None else then.residual.reshape(-1, n).contiguous()
-    if prod(y.shape) == 0:
-        return y.view(*x.shape[:-1], n)
-    _launch(rows, weight, bias, residual, y, then, first)
+    if prod(y.shape) > 0:
+        _launch(rows, [weight], [bias], residual, y, then, first)
     return y.view(*x.shape[:-1], n)
+
+
+def linear_beside(
+    x: Tensor,
+    weights: Sequence[Weight],
+    biases: Sequence[Tensor | None],
+    first: Prologue | None = None,
+) -> tuple[Tensor, ...]:
+    """The products with several weights, in one launch if they are alike: queries, keys and values
+    of few rows, which alone leave most of a GPU idle."""
+    pairs = list(zip(weights, biases, strict=True))
+    if len({_kind(*pair) for pair in pairs}) > 1:
+        return tuple(linear(x, weight, bias, first=first) for weight, bias in pairs)
+    n, (rows, first) = shape_of(weights[0])[0], _normed_rows(x, weights[0], first)
+    y = x.new_empty(len(weights), len(rows), n)
+    if y.numel() > 0:
+        _launch(rows, weights, biases, None, y, PLAIN, first)
+    return tuple(each.view(*x.shape[:-1], n) for each in y)
+
+
+def _kind(weight: Weight, bias: Tensor | None) -> tuple[object, ...]:
+    """Of what a kernel is compiled for, and the sizes."""
+    own = (weight.bits, weight.products) if isinstance(weight, Packed) else (0, weight.dtype)
+    return *shape_of(weight), *own, None if bias is None else bias.dtype
+
+
+def _normed_rows(
+    x: Tensor, weight: Weight, first: Prologue | None
+) -> tuple[Tensor, Prologue | None]:
+    """Rows as kernels read them, and the norm that is still to be made of them."""
+    k = shape_of(weight)[1]
+    if x.shape[-1] != k:
+        raise ValueError(f"rows of {x.shape[-1]} numbers, and a weight for {k}")
+    rows = side_by_side(x.reshape(-1, k))
+    if first is None or (len(rows) <= MOST_NORMED and k <= WIDEST_NORMED):
+        return rows, first
+    norm = first.weight, first.bias, first.eps
+    return layer_norm(rows, *norm, activation=first.activation)[0], None
 
 
 def side_by_side(x: Tensor) -> Tensor:
@@ -150,37 +182,46 @@ _PACKED = tuple(
 
 def _launch(
     x: Tensor,
-    weight: Weight,
-    bias: Tensor | None,
+    weights: Sequence[Weight],
+    biases: Sequence[Tensor | None],
     residual: Tensor | None,
     y: Tensor,
     then: Epilogue,
     first: Prologue | None,
 ) -> None:
-    (m, k), n = x.shape, shape_of(weight)[0]
+    (m, k), n, many = x.shape, shape_of(weights[0])[0], len(weights)
     one = m == 1 and k <= DEEPEST
-    (parts, quads, bits), products = parts_of(weight), kind_of(x, weight)
+    parts, quads, bits = _parts(weights)
+    products, with_bias = kind_of(x, weights[0]), biases[0] is not None
     norm = (None, None, 0.0) if first is None else (first.weight, first.bias, first.eps)
-    tensors, eps = _given((x, *parts, bias, residual, y, *norm[:2])), norm[2]
+    more = tuple(x if bias is None else bias for bias in biases)
+    tensors = (x, *parts, more, *_given((y, residual, y, *norm[:2]))[1:])
     kind = {"BITS": bits, "ACT": then.activation, "PTX": in_ptx(x), **_before(first, k)}
-    kind |= {"BIAS": bias is not None, "RESIDUAL": residual is not None}
+    kind |= {"BIAS": with_bias, "RESIDUAL": residual is not None, "MANY": many}
 
     def run(config: Config) -> None:
         if one:
-            _row[(triton.cdiv(n, config.sizes["BLOCK"]),)](
-                *tensors, n, k, quads, then.factor, eps, **kind, **config.options(), **early(x)
+            _row[triton.cdiv(n, config.sizes["BLOCK"]), many](
+                *tensors, n, k, quads, then.factor, norm[2], **kind, **config.options(), **early(x)
             )
             return
         grid = triton.cdiv(m, config.sizes["BLOCK_M"]), triton.cdiv(n, config.sizes["BLOCK_N"])
-        _product[grid](
-            *tensors, m, n, k, quads, x.stride(0), then.factor, eps, KIND=products, **kind,
+        _product[*grid, many](
+            *tensors, m, n, k, quads, x.stride(0), then.factor, norm[2], KIND=products, **kind,
             **config.options(), **early(x),
         )  # fmt: skip
 
     tiles = _PACKED if bits else _FLOAT if products == "float32" else _HALF
     tiles = ONE_ROW + (ON_CORES if bits else ()) if one else tiles
     shape = (about(m), n, k, bits, x.dtype, products, then.activation == GLU, first is not None)
-    run(TUNER.best("linear.one" if one else "linear", shape, tiles, run, x.device))
+    name = "linear.one" if one else "linear"
+    run(TUNER.best(name, shape if many == 1 else (*shape, many), tiles, run, x.device))
+
+
+def _parts(weights: Sequence[Weight]) -> tuple[list[tuple[Tensor, ...]], int, int]:
+    """Words, codebooks and scales; vectors of words a row, and bits, which all have."""
+    found = [parts_of(weight) for weight in weights]
+    return list(zip(*(parts for parts, *_ in found), strict=True)), *found[0][1:]
 
 
 def _before(first: Prologue | None, k: int) -> dict[str, object]:
@@ -193,6 +234,16 @@ def _before(first: Prologue | None, k: int) -> dict[str, object]:
 def _given(tensors: tuple[Tensor | None, ...]) -> list[Tensor]:
     """What is not there is a pointer that nothing follows."""
     return [tensors[0] if x is None else x for x in tensors]  # type: ignore[misc]
+
+
+@triton.jit
+def _chosen(options, which, MANY: tl.constexpr):
+    """One of several pointers, which are all as aligned."""
+    found = options[0]
+    for n in tl.static_range(1, MANY):
+        if which == n:
+            found = options[n]
+    return found
 
 
 # --- kernels ---
@@ -241,13 +292,15 @@ def _followed(acc, factor, ACT: tl.constexpr):
 
 @triton.jit
 def _row(
-    x, weight, book, scale, bias, residual, y, gamma, beta, N, K, quads, factor, eps,
+    x, weights, books, scales, biases, residual, y, gamma, beta, N, K, quads, factor, eps,
     BITS: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
     PTX: tl.constexpr, NORM: tl.constexpr, BEFORE: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK: tl.constexpr, CHUNK: tl.constexpr, CORES: tl.constexpr = False,
+    MANY: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, CORES: tl.constexpr = False,
 ):  # fmt: skip
-    """A program has `BLOCK` rows of the weight."""
-    first = tl.program_id(0) * BLOCK
+    """A program has `BLOCK` rows of one of `MANY` weights."""
+    first, which = tl.program_id(0) * BLOCK, tl.program_id(1)
+    weight, book = _chosen(weights, which, MANY), _chosen(books, which, MANY)
+    scale, bias = _chosen(scales, which, MANY), _chosen(biases, which, MANY)
     n, known = _rows_of(first + tl.arange(0, BLOCK), N, ACT)
     row = tl.arange(0, 1)
     own = held(weight, book, scale, bias, n, known, K, quads, BITS, BIAS, CHUNK)
@@ -268,7 +321,7 @@ def _row(
     found = _followed(total, factor, ACT)
     if RESIDUAL:
         found += more
-    tl.store(y + place, found.to(y.dtype.element_ty), inside)
+    tl.store(y + which * N + place, found.to(y.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -285,12 +338,17 @@ def _normed(
 
 @triton.jit(do_not_specialize=("M",))
 def _product(
-    x, weight, book, scale, bias, residual, y, gamma, beta, M, N, K, quads, stride, factor, eps,
+    x, weights, books, scales, biases, residual, y, gamma, beta,
+    M, N, K, quads, stride, factor, eps,
     BITS: tl.constexpr, ACT: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
     PTX: tl.constexpr, KIND: tl.constexpr, NORM: tl.constexpr, BEFORE: tl.constexpr,
-    WIDE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    WIDE: tl.constexpr, MANY: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """A program makes a tile of `BLOCK_M` rows by `BLOCK_N` of the weight's."""
+    """A program makes a tile of `BLOCK_M` rows by `BLOCK_N` of those of one of `MANY` weights."""
+    which = tl.program_id(2)
+    weight, book = _chosen(weights, which, MANY), _chosen(books, which, MANY)
+    scale, bias = _chosen(scales, which, MANY), _chosen(biases, which, MANY)
     rows, begin = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.program_id(1) * BLOCK_N
     n, known = _rows_of(begin + tl.arange(0, BLOCK_N), N, ACT)
     if tl.program_id(0) == 0:
@@ -315,7 +373,7 @@ def _product(
     place, inside = _outputs(begin, rows, M, N, ACT, BLOCK_N)
     if RESIDUAL:
         found += tl.load(residual + place, inside, 0.0).to(tl.float32)
-    tl.store(y + place, found.to(y.dtype.element_ty), inside)
+    tl.store(y + which.to(tl.int64) * M * N + place, found.to(y.dtype.element_ty), inside)
 
 
 @triton.jit

@@ -70,7 +70,7 @@ from asrc.backends.triton.kernels.integers import (
 from asrc.backends.triton.kernels.integers import (
     softmax as integer_softmax,
 )
-from asrc.backends.triton.kernels.linear import Epilogue, linear
+from asrc.backends.triton.kernels.linear import Epilogue, Prologue, linear, linear_beside
 from asrc.backends.triton.kernels.logmel import Tables, logmel
 from asrc.backends.triton.kernels.lstm import States, lstm, lstm_cell, lstm_step
 from asrc.backends.triton.kernels.norm import layer_norm, softmax
@@ -252,6 +252,17 @@ def _mixed(bits: int) -> Case:
         weight = weight if isinstance(weight, Packed) else weight.to(dtype)
         for rows in (1, 64):
             linear(room(rows, 256), weight, room(512), Epilogue("glu"))
+
+    return case
+
+
+def _beside(rows: int, bits: int) -> Case:
+    """Queries, keys and values."""
+
+    def case(dtype: torch.dtype) -> None:
+        of = [narrow(512, 512, bits) if bits else room(512, 512, dtype=dtype) for _ in range(3)]
+        first = Prologue(room(512), room(512), 1e-5)
+        linear_beside(room(rows, 512, dtype=dtype), of, [room(512) for _ in of], first)
 
     return case
 
@@ -496,6 +507,7 @@ CASES: Mapping[str, Case] = {
     **{f"linear.packed-{rows}x{bits}": _packed(rows, bits)
        for rows, bits in ((1, 3), (1, 4), (8, 3), (64, 4), (64, 5))},
     "linear.cores-4": _on_cores(_packed(1, 4)),
+    **{f"linear.beside-{rows}x{bits}": _beside(rows, bits) for rows in (1, 8) for bits in (0, 4)},
     "linear.float": _product,
     "linear.mixed-0": _mixed(0),
     "linear.mixed-4": _mixed(4),

@@ -11,9 +11,17 @@ from torch import Tensor
 
 from asrc.backends.nna.codebook import fitted
 from asrc.backends.nna.codebook import snapped as codes_of
+from asrc.backends.triton.kernels import linear as products
 from asrc.backends.triton.kernels.activations import REFERENCES
-from asrc.backends.triton.kernels.linear import Epilogue, Prologue, cost, linear, reference
-from asrc.backends.triton.packed import Packed, fields_of, packed, words_of
+from asrc.backends.triton.kernels.linear import (
+    Epilogue,
+    Prologue,
+    cost,
+    linear,
+    linear_beside,
+    reference,
+)
+from asrc.backends.triton.packed import Packed, Weight, fields_of, packed, words_of
 from asrc.tests.backends.triton.guard import Guards, close, random
 
 
@@ -127,6 +135,51 @@ def test_rows_that_are_normed_before(
     linear(x, weight, None, Epilogue("relu"), y, first)
     close(y, reference(x, weight, None, Epilogue("relu"), first), 2e-5)
     guards.check()
+
+
+def several(bits: int | None, guards: Guards, n: int, k: int) -> tuple[list[Weight], list[Tensor]]:
+    """Three weights and biases, guarded, each with other numbers."""
+    dense = [random(n, k, seed=seed) for seed in range(3)]
+    biases = [guards.put(random(n, seed=seed)) for seed in range(3, 6)]
+    if bits is None:
+        return [guards.put(weight) for weight in dense], biases
+    made = [narrow(weight, bits) for weight in dense]
+    return [
+        Packed(*(guards.put(x) for x in (one.words, one.book, one.scale)), bits, k) for one in made
+    ], biases
+
+
+@pytest.mark.parametrize("bits", [None, 4, 8])
+@pytest.mark.parametrize("rows", [1, 5, 19])
+@pytest.mark.parametrize("normed", [False, True])
+def test_products_side_by_side(
+    bits: int | None, rows: int, normed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guards, k = Guards(), 70
+    weights, biases = several(bits, guards, 33, k)
+    x = guards.put(random(2, rows, k) if rows > 1 else random(1, k))
+    first = Prologue(guards.put(random(k, seed=8)), guards.put(random(k, seed=9)), 1e-5)
+    first = first if normed else None
+    wanted = [reference(x, *one, first=first) for one in zip(weights, biases, strict=True)]
+    monkeypatch.setattr(products, "linear", None)  # it is one launch
+    found = linear_beside(x, weights, biases, first)
+    for made, right in zip(found, wanted, strict=True):
+        close(made, right, 2e-5)
+    for made, right in zip(linear_beside(x, weights[:2], [None, None]), weights, strict=False):
+        close(made, reference(x, right), 2e-5)
+    guards.check()
+
+
+def test_products_that_are_not_alike() -> None:
+    """Of other sizes or widths, or without a bias, each is a launch."""
+    x, dense = random(3, 20), [random(n, 20, seed=n) for n in (9, 9, 12, 9)]
+    weights = [narrow(dense[0], 4), *dense[1:]]
+    biases = [None, None, None, random(9, seed=1)]
+    for made, *one in zip(linear_beside(x, weights, biases), weights, biases, strict=True):
+        close(made, reference(x, *one))
+    with pytest.raises(ValueError, match="rows of 20 numbers, and a weight for 19"):
+        linear_beside(x, [random(4, 19), random(4, 19)], [None, None])
+    assert [y.shape for y in linear_beside(x[:0], dense[:2], [None, None])] == 2 * [(0, 9)]
 
 
 def test_rows_of_a_wider_tensor() -> None:

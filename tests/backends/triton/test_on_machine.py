@@ -23,6 +23,7 @@ LATE = [
         "absorbed",
         "active",
         "attention",
+        "beside",
         "captured",
         "conv1d",
         "conv2d",

@@ -324,10 +324,24 @@ def _parameter(one: Instruction) -> Step:
 
     def step(machine: Machine, lanes: Lanes, mask: Mask | None) -> None:
         launch = machine.launch
-        bits = constant(launch.parameters[place.parameter], size_of(kind))
+        if place.base is None:
+            bits = constant(launch.parameters[place.parameter], size_of(kind))
+        else:
+            bits = _chosen(
+                launch, lanes.whole(lanes.get(place.base), lanes_of(mask)), size_of(kind)
+            )
+            bits = lanes.spread(bits, lanes_of(mask))
         lanes.put(to, bits_of(numbers(bits, kind), kind, lanes.width(to)), mask)
 
     return step
+
+
+def _chosen(launch: Launch, address: Array, size: int) -> Array:
+    """Parameters by where they lie."""
+    known = {launch.program.address(name): bits for name, bits in launch.parameters.items()}
+    if not set(np.unique(address).tolist()) <= set(known):
+        raise Fault("a parameter is read that is none")
+    return np.array([known[int(at)] for at in address], np.uint64).astype(f"u{size}")
 
 
 def _store(one: Instruction) -> Step:

@@ -93,6 +93,10 @@ class Program:
     def every(self) -> Iterator[Instruction]:
         return (one for block in self.blocks for one in block.instructions)
 
+    def address(self, parameter: str) -> int:
+        """Where it lies, for a program that chooses between some of them."""
+        return PARAMETER * (1 + list(self.parameters).index(parameter))
+
     def width(self, register: Register) -> int:
         """Registers with a number are declared by their stem: `%r<347>`."""
         name = register.name
@@ -229,6 +233,8 @@ class _Reader:
         if text.startswith("$L"):
             return Label(text)
         base, _, offset = text.partition("+")
+        if base in self.program.parameters:
+            return Immediate(self.program.address(base))
         return Immediate(int(offset or "0")) if base == SHARED else self._register(text)
 
     def _place(self, text: str) -> Place:
@@ -240,6 +246,8 @@ class _Reader:
         return Place(self._register(base), int(offset or "0", 0))
 
 
+PARAMETER = 64
+"""Bytes from one parameter to the next."""
 SHARED = "global_smem"
 """The symbol of Triton's shared memory, which begins at 0."""
 

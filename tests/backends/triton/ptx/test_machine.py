@@ -278,6 +278,20 @@ $L_z: st.global.b32 [%d5], %r6;
     assert torch.equal(y, x % 3 * 10 + 10)
 
 
+def test_a_parameter_that_is_chosen() -> None:
+    """A pointer to x or to y, by the thread's number; and what is no parameter."""
+    x, y = numbers()
+    body = """
+	mov.b64 %d10, x; mov.b64 %d11, y; and.b32 %r5, %r1, 1; setp.eq.u32 %p1, %r5, 0;
+	selp.b64 %d12, %d10, %d11, %p1; {} ld.param.b64 %d13, [%d12];
+	add.s64 %d14, %d13, %d3; ld.global.b32 %r6, [%d14]; st.global.b32 [%d5], %r6;
+"""
+    run(body.format(""), x, y)
+    assert torch.equal(y, torch.where(x % 2 == 0, x, -7))
+    with pytest.raises(Fault, match="a parameter is read that is none"):
+        run(body.format("add.s64 %d12, %d12, 4;"), x, y)
+
+
 def words(values: Sequence[int]) -> Tensor:
     return torch.tensor(values, dtype=torch.int32)
 
