@@ -4,9 +4,11 @@
     python benchmarks/gpu.py --graphs
     TRITON_INTERPRET=1 python benchmarks/gpu.py --smoke --only linear
 
-First all kernels are compiled, on all cores. Then each section is a process of its own with limits
-of time, so that a kernel that fails, or hangs, costs its row alone: another process goes on with
-the next. The file is written anew after each row, with the traces of what was raised at its end.
+First all kernels are compiled, on all cores; meanwhile a chain of them says whether they may begin
+before the ones before them have ended (`ASRC_OVERLAP=0` forbids it). Then each section is a process
+of its own with limits of time, so that a kernel that fails, or hangs, costs its row alone: another
+process goes on with the next. The file is written anew after each row, with the traces of what was
+raised at its end.
 What the time was too short for says so; on the same machine, where all is compiled, another call
 with `--only` takes less.
 
@@ -34,6 +36,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -67,6 +70,8 @@ SECTIONS = {
 """What says most comes first; what is then left out can have a call of its own, with `--only`."""
 WARM = 70
 """Seconds of compiling, at most."""
+CHECK = 90.0
+"""And of the look at whether launches overlap, meanwhile."""
 
 
 def house() -> None:
@@ -93,7 +98,8 @@ def run_section(given: argparse.Namespace) -> None:
     warnings.simplefilter("ignore")
     torch.backends.cudnn.allow_tf32 = False  # kernels multiply float32 in whole
     until, bench = time.monotonic() + (given.limit or 0.0), part("measuring").Bench(given.smoke)
-    with torch.no_grad():
+    overlapping = import_module("asrc.backends.triton.kernels.overlap").overlapping
+    with torch.no_grad(), overlapping():
         rows = part(SECTIONS[given.section].module).SECTIONS[given.section](bench)
         if given.share is not None:
             warm(rows, given)
@@ -156,8 +162,8 @@ def all_sections(given: argparse.Namespace) -> None:
     apart = part("apart")
     end, report = BEGIN + given.total, apart.Report(given.out)
     command = apart.of(__file__, *(["--smoke"] if given.smoke else []))
-    if not given.smoke and given.warm > 0:
-        report.add(compiled(given, command))
+    if not given.smoke:
+        prepared(given, command, report)
     for name in given.only:
         planned = SECTIONS[name]
         seconds = given.limit or planned.section
@@ -170,6 +176,26 @@ def all_sections(given: argparse.Namespace) -> None:
         except OSError as error:  # it has no process, or no file
             report.trace(name, traceback.format_exc())
             report.add(apart.empty(name, f"{type(error).__name__}: {error}"))
+
+
+def prepared(given: argparse.Namespace, command: list[str], report: Any) -> None:
+    """All is compiled, and meanwhile it is looked whether launches may overlap."""
+    with ThreadPoolExecutor(1) as pool:
+        look = pool.submit(overlapped, command)
+        if given.warm > 0:
+            report.add(compiled(given, command))
+        report.add(look.result())
+
+
+def overlapped(command: list[str]) -> str:
+    """Whether kernels may begin early, and then whether they do so on this machine."""
+    if os.environ.get("ASRC_OVERLAP") == "0":
+        return "Kernels begin one after the other, as ASRC_OVERLAP says."
+    why = part("apart").broken([*command, "--check"], CHECK, ASRC_DETERMINISTIC="1")
+    if why is None:
+        return "Kernels begin before those before them have ended, where a GPU can do so."
+    os.environ["ASRC_OVERLAP"] = "0"
+    return f"Kernels begin one after the other: {why}."
 
 
 def compiled(given: argparse.Namespace, command: list[str]) -> str:
@@ -195,6 +221,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, help="seconds of a section, and of a row")
     parser.add_argument("--total", type=float, default=560, help="seconds of all")
     parser.add_argument("--warm", type=float, default=WARM, help="seconds of compiling before")
+    parser.add_argument("--check", action="store_true", help="whether launches may overlap")
     parser.add_argument("--section", choices=SECTIONS, help=argparse.SUPPRESS)
     parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--share", type=int, help=argparse.SUPPRESS)
@@ -209,6 +236,8 @@ def run(given: argparse.Namespace) -> None:
         print(*part("models").written(part("measuring").Bench(given.smoke)), sep="\n")
     elif not given.smoke and not torch.cuda.is_available():
         print("no GPU: nothing to measure")
+    elif given.check:
+        part("overlap").check(part("measuring").Bench(given.smoke))
     elif given.section:
         run_section(given)
     else:

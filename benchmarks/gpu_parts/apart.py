@@ -215,5 +215,21 @@ def warmed(commands: Sequence[Sequence[str]], seconds: float) -> int:
                 running.end()
 
 
+def broken(command: Sequence[str], seconds: float, **more: str) -> str | None:
+    """Why a command does not end well, `more` being in its environment; None if it does."""
+    env = {**os.environ, **more}
+    try:
+        ran = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
+            env=env,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"a look at it did not end in {seconds:.0f} s"
+    if ran.returncode == 0:
+        return None
+    said = ran.stderr.strip().splitlines() or [f"ended with {ran.returncode}"]
+    return said[-1][:160].rstrip(".")
+
+
 def of(script: str, *given: str) -> list[str]:
     return [sys.executable, script, *given]

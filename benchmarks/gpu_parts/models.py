@@ -19,6 +19,7 @@ from asrc.backends.torch.leaves import Convf, Dense
 from asrc.backends.torch.lowered import Lowered, lower
 from asrc.backends.torch.recurrent import Lstm
 from asrc.backends.torch.streams import Streams
+from asrc.backends.triton.kernels.overlap import overlapping
 from asrc.backends.triton.lowering import to_triton
 from asrc.benchmarks.gpu_parts.measuring import Bench, Call, Case, Launched, Rows
 from asrc.benchmarks.gpu_parts.steps import counted
@@ -138,7 +139,16 @@ def step(bench: Bench, sides: Sides, streams: int, compiled: bool) -> Case:
     with sides.around():
         plain = one_step(bench, sides.plain, streams)
     audio = streams * heard(sides.plain) / RATE
-    return Case(ways_of(bench, kernel, sides.rival(plain), compiled), audio=audio)
+    ways = ways_of(bench, kernel, sides.rival(plain), compiled)
+    if not compiled:
+        ways["kernel, one after the other"] = lambda: partial(in_turn, kernel)
+    return Case(ways, audio=audio)
+
+
+def in_turn(call: Call) -> Tensor:
+    """No kernel begins before the one before it has ended."""
+    with overlapping(False):
+        return call()
 
 
 def ways_of(bench: Bench, kernel: Call, plain: Call, compiled: bool) -> dict[str, Any]:

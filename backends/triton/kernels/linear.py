@@ -168,14 +168,16 @@ _HALF = tuple(
     for m, n, k, warps, stages in (
         *((16, 64, 64, 4, 3), (16, 32, 128, 4, 3), (32, 64, 64, 4, 3), (64, 64, 64, 4, 3)),
         *((64, 128, 64, 4, 3), (128, 128, 64, 8, 3), (128, 256, 64, 8, 3), (64, 256, 64, 8, 3)),
+        *((16, 16, 256, 2, 3), (16, 16, 128, 1, 4)),
     )
 )
-"""Tensor cores take more of a row at once, and have more of the sums."""
+"""Tensor cores take more of a row at once, and have more of the sums. A product of few rows has
+too few programs for a GPU, unless each has few outputs."""
 _PACKED = tuple(
     Config({"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k}, warps)
     for m, n, k, warps in (
         *((16, 64, 64, 4), (16, 32, 128, 4), (32, 64, 64, 4), (64, 64, 64, 4)),
-        *((64, 128, 64, 8), (128, 128, 64, 8)),
+        *((64, 128, 64, 8), (128, 128, 64, 8), (16, 16, 256, 2)),
     )
 )
 

@@ -26,7 +26,7 @@ from asrc.backends.triton.kernels.attention import (
 from asrc.backends.triton.kernels.attention import reference as attention_reference
 from asrc.backends.triton.kernels.conv1d import by_tap, conv1d
 from asrc.backends.triton.kernels.conv1d import reference as conv1d_reference
-from asrc.backends.triton.kernels.linear import Epilogue, Prologue, linear, reference
+from asrc.backends.triton.kernels.linear import Epilogue, Prologue, linear, linear_beside, reference
 from asrc.backends.triton.kernels.lstm import States, lstm, lstm_step
 from asrc.backends.triton.kernels.lstm import reference as lstm_reference
 from asrc.backends.triton.kernels.rings import Moment
@@ -71,8 +71,8 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
     return choose
 
 
-def weight_of(n: int, k: int, bits: int, kind: torch.dtype) -> Tensor | Packed:
-    dense = random(n, k, seed=1) / k**0.5
+def weight_of(n: int, k: int, bits: int, kind: torch.dtype, seed: int = 1) -> Tensor | Packed:
+    dense = random(n, k, seed=seed) / k**0.5
     return replace(narrow(dense, bits), products=kind) if bits else dense.to(kind)
 
 
@@ -85,6 +85,23 @@ def test_products(rows: int, kind: torch.dtype, bits: int, tile: int, choose: Ch
     x, weight, bias = random(rows, 512), weight_of(192, 512, bits, kind), random(192, seed=2)
     then = Epilogue("swish", 0.5, random(rows, 192, seed=3))
     close(linear(x, weight, bias, then), reference(x, weight, bias, then), NEAR[kind])
+
+
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("bits", [0, 4])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", [1, 8])
+def test_products_side_by_side(
+    rows: int, kind: torch.dtype, bits: int, tile: int, choose: Choose
+) -> None:
+    """Behind a norm, with a pointer to one of the weights in each program."""
+    choose(tile)
+    weights = [weight_of(192, 512, bits, kind, seed) for seed in (1, 6)]
+    biases, x = [random(192, seed=2), random(192, seed=3)], random(rows, 512)
+    first = Prologue(random(512), random(512, seed=4), 1e-5)
+    made = linear_beside(x, weights, biases, first)
+    for y, weight, bias in zip(made, weights, biases, strict=True):
+        close(y, reference(x, weight, bias, first=first), NEAR[kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)

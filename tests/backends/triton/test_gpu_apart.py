@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asrc.benchmarks.gpu_parts.apart import Limits, Report, Section, started, warmed
+from asrc.benchmarks.gpu_parts.apart import Limits, Report, Section, broken, started, warmed
 
 BEGIN = """
 import json, os, sys, time
@@ -133,3 +133,17 @@ def test_compiling_beforehand_ends() -> None:
     """Whatever some of its processes do."""
     codes = "pass", "raise SystemExit(1)", "import time; time.sleep(600)"
     assert warmed([[sys.executable, "-c", code] for code in codes], 10.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import os; assert os.environ['TOLD'] == 'so'", None),
+        ("raise RuntimeError('a chain makes something else.')", "RuntimeError: a chain makes some"),
+        ("raise SystemExit(3)", "ended with 3"),
+        ("import time; time.sleep(60)", "did not end in 5 s"),
+    ],
+)
+def test_why_a_command_is_broken(code: str, why: str | None) -> None:
+    found = broken([sys.executable, "-c", code], 5.0, TOLD="so")
+    assert found is None if why is None else why in str(found)

@@ -19,7 +19,15 @@ from torch import Tensor
 import asrc
 from asrc.backends.torch.streams import Streams
 from asrc.benchmarks import gpu
-from asrc.benchmarks.gpu_parts import apart, decoding, kernels, measuring, models, warm
+from asrc.benchmarks.gpu_parts import (
+    apart,
+    decoding,
+    kernels,
+    measuring,
+    models,
+    overlap,
+    warm,
+)
 from asrc.benchmarks.gpu_parts.apart import Writer
 from asrc.benchmarks.gpu_parts.measuring import Bench, Call, Case, Launched, lines
 from asrc.benchmarks.gpu_parts.steps import counted
@@ -79,14 +87,16 @@ def test_all_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: flo
     monkeypatch.setattr(gpu, "BEGIN", time.monotonic())
     monkeypatch.setattr(apart, "Section", Known)
     monkeypatch.setattr(apart, "warmed", lambda commands, _: compiled.extend(commands) or 2)
+    monkeypatch.setattr(apart, "broken", lambda *_, **__: None)
     out, only = tmp_path / "table.md", ["linear", "loss"]
     gpu.all_sections(Namespace(out=out, only=only, smoke=False, warm=70, limit=None, total=left))
     assert [command[command.index("--section") + 1] for command in compiled] == [
         *("linear",) * 3,
         "loss",
     ]
-    first, *lines = out.read_text(encoding="utf-8").splitlines()
+    first, second, *lines = out.read_text(encoding="utf-8").splitlines()
     assert first.endswith("2 of 4 processes ended.")
+    assert second.startswith("Kernels begin before")
     if left == 0.0:
         assert not begun
         assert lines == [apart.empty(name, "not measured: out of time") for name in only]
@@ -95,6 +105,41 @@ def test_all_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: flo
     assert begun[1][1] == apart.Limits(45, 30, gpu.BEGIN + left)
     assert lines[:2] == [apart.empty("linear", "OSError: no process"), "| loss |"]
     assert "Traceback" in "\n".join(lines[2:])
+
+
+@pytest.mark.parametrize("why", [None, "RuntimeError: a chain makes something else"])
+def test_launches_that_may_not_overlap(monkeypatch: pytest.MonkeyPatch, why: str | None) -> None:
+    """Where a chain of kernels makes something else, all is measured one after the other."""
+    monkeypatch.setenv("ASRC_OVERLAP", "")
+    monkeypatch.setattr(apart, "broken", lambda *_, **__: why)
+    said = gpu.overlapped(["a command"])
+    assert (os.environ["ASRC_OVERLAP"] == "0") == (why is not None)
+    assert why is None or f"one after the other: {why}." in said
+    monkeypatch.setattr(apart, "broken", None)
+    monkeypatch.setenv("ASRC_OVERLAP", "0")
+    assert "as ASRC_OVERLAP says" in gpu.overlapped(["a command"])
+
+
+def test_a_chain_that_is_looked_at() -> None:
+    """Every link counts: what one launch makes otherwise is seen at the end."""
+    overlap.check(Bench(smoke=True))
+    bench, calls = Bench(smoke=True), list[Tensor]()
+
+    class Wrong(Bench):
+        def captured(self, call: Call) -> Call:
+            def other() -> Tensor:
+                calls.append(call())
+                return calls[-1] + (1e-6 if len(calls) > 1 else 0.0)
+
+            return other
+
+    with pytest.raises(RuntimeError, match="of 1 rows makes something else, turn 1"):
+        overlap.check(Wrong(smoke=True))
+    x, parts = bench.random(1, 64), overlap.weights(bench)
+    made = overlap.chain(x, parts)
+    for n in range(len(parts)):
+        others = [part * 1.001 if place == n else part for place, part in enumerate(parts)]
+        assert not torch.equal(overlap.chain(x, others), made)
 
 
 # --- a bare machine -----------------------------------------------------------------------------

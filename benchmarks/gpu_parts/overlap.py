@@ -1,0 +1,50 @@
+"""Whether kernels that begin early (`kernels/overlap.py`) find what those before them write.
+
+No kernel has run on a GPU yet: `benchmarks/gpu.py` looks at this first, in a process of its own,
+and where it is not so measures everything with launches one after the other.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from asrc.backends.triton.kernels.linear import Epilogue, linear
+from asrc.backends.triton.kernels.lstm import lstm_cell
+from asrc.backends.triton.kernels.norm import layer_norm
+from asrc.backends.triton.kernels.overlap import overlapping
+from asrc.benchmarks.gpu_parts.measuring import Bench
+
+TURNS = 50
+
+
+def check(bench: Bench) -> None:
+    """Chains of launches in a CUDA graph make what they make one after the other, each time that it
+    is played. RuntimeError where they do not."""
+    for rows in (1, 8):
+        x, parts = bench.random(rows, 64, dtype=torch.float32), weights(bench)
+        with overlapping(False):
+            wanted = chain(x, parts)
+        with overlapping():
+            played = bench.captured(lambda: chain(x, parts))  # noqa: B023  it is played here
+        for turn in range(2 if bench.smoke else TURNS):
+            if not torch.equal(played(), wanted):
+                raise RuntimeError(f"a chain of {rows} rows makes something else, turn {turn}")
+
+
+def weights(bench: Bench) -> list[Tensor]:
+    """One wide enough for its first read to be long."""
+    sizes = [(2048, 64), (64, 2048), (256, 128)]
+    made = [bench.random(*size, seed=n, dtype=torch.float32) for n, size in enumerate(sizes)]
+    return [weight / weight.shape[1] ** 0.5 for weight in made]
+
+
+def chain(x: Tensor, parts: list[Tensor]) -> Tensor:
+    """Every launch reads what the one before it wrote."""
+    up, down, gates = parts
+    one, c = torch.ones_like(x[0]), torch.zeros_like(x)
+    for _ in range(8):
+        y = linear(linear(x, up, None, Epilogue("swish")), down, None, Epilogue("none", 0.5, x))
+        x, _ = layer_norm(y, one, one, 1e-5)
+        x, c = lstm_cell(x, y, c, gates, None)
+    return x
