@@ -23,7 +23,7 @@ from .codes import DEEPEST, INTERPRETED, as_kind, in_ptx, kind_of, parts_of, val
 from .cost import Cost
 from .norm import layer_norm, moments
 from .one_row import ON_CORES, ONE_ROW, held, row_sums
-from .overlap import early, expect, follow, threads
+from .overlap import early, expect, follow
 
 GLU = "glu"
 
@@ -252,9 +252,9 @@ def _chosen(options, which, MANY: tl.constexpr):
 
 
 @triton.jit
-def _rows_of(at, N, ACT: tl.constexpr):
-    """Which rows of the weight come in these places, and which there are: a gate beside what it
-    gates."""
+def _rows_of(first, N, ACT: tl.constexpr, BLOCK: tl.constexpr):
+    """Which rows of the weight a program has, and which there are: a gate beside what it gates."""
+    at = first + tl.arange(0, BLOCK)
     rows = at
     if ACT == "glu":
         rows = at % 2 * (N // 2) + at // 2
@@ -265,10 +265,9 @@ def _rows_of(at, N, ACT: tl.constexpr):
 def _expected(
     weight, first, N, K, quads, ACT: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """The rows of a program are."""
-    own = threads(BLOCK)
-    rows, known = _rows_of(first + own, N, ACT)
-    expect(weight, rows, known & (own < BLOCK), K, quads, BITS)
+    """Those rows are."""
+    parts: tl.constexpr = 2 if ACT == "glu" else 1
+    expect(weight, first // parts, BLOCK // parts, N // parts, K, quads, parts, BITS)
 
 
 @triton.jit
@@ -303,7 +302,7 @@ def _row(
     first, which = tl.program_id(0) * BLOCK, tl.program_id(1)
     weight, book = _chosen(weights, which, MANY), _chosen(books, which, MANY)
     scale, bias = _chosen(scales, which, MANY), _chosen(biases, which, MANY)
-    n, known = _rows_of(first + tl.arange(0, BLOCK), N, ACT)
+    n, known = _rows_of(first, N, ACT, BLOCK)
     row = tl.arange(0, 1)
     own = held(weight, book, scale, bias, n, known, K, quads, BITS, BIAS, CHUNK)
     if K > CHUNK:
@@ -352,7 +351,7 @@ def _product(
     weight, book = _chosen(weights, which, MANY), _chosen(books, which, MANY)
     scale, bias = _chosen(scales, which, MANY), _chosen(biases, which, MANY)
     rows, begin = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.program_id(1) * BLOCK_N
-    n, known = _rows_of(begin + tl.arange(0, BLOCK_N), N, ACT)
+    n, known = _rows_of(begin, N, ACT, BLOCK_N)
     if tl.program_id(0) == 0:
         _expected(weight, begin, N, K, quads, ACT, BITS, BLOCK_N)
     follow()

@@ -26,7 +26,7 @@ from .codes import DEEPEST, in_ptx, kind_of, parts_of, values
 from .cost import Cost
 from .linear import dotted, linear
 from .one_row import held, row_sums
-from .overlap import early, expect, follow, threads
+from .overlap import early, expect, follow
 
 GATES = (0, 1, 2, 3)
 """Which quarter of the weight's rows is the input, forget, cell and output gate."""
@@ -293,9 +293,13 @@ def _apart(sums, ROWS: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _rows_of(first, n, H, GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr):
+def _rows_of(
+    first, H, GI: tl.constexpr, GF: tl.constexpr, GG: tl.constexpr, GO: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
     """Rows of the weight from cell `first` on, the four of a cell side by side, and which there
     are."""
+    n = tl.arange(0, 4 * BLOCK)
     unit, gate = first + n // 4, n % 4
     quarter = tl.where(gate == 0, GI, tl.where(gate == 1, GF, tl.where(gate == 2, GG, GO)))
     return (quarter * H + unit).to(tl.int64), unit < H
@@ -314,13 +318,12 @@ def _step(
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     inside = n < H
-    first, own = tl.program_id(0) * BLOCK, threads(4 * BLOCK)
-    row_of, known = _rows_of(first, tl.arange(0, 4 * BLOCK), H, GI, GF, GG, GO)
+    first = tl.program_id(0) * BLOCK
+    row_of, known = _rows_of(first, H, GI, GF, GG, GO, BLOCK)
     if ROWS == 1:
         weights = held(weight, book, scale, bias, row_of, known, D + R, quads, BITS, BIAS, BLOCK_K)
     if tl.program_id(1) == 0 and (ROWS > 1 or D + R > BLOCK_K):
-        every, some = _rows_of(first, own, H, GI, GF, GG, GO)
-        expect(weight, every, some & (own < 4 * BLOCK), D + R, quads, BITS)
+        expect(weight, first, BLOCK, H, D + R, quads, 4, BITS)
     follow()
     at = tl.load(slots + rows, rows < B, 0) if SLOTS else rows.to(tl.int64)
     there, own = (rows < B)[:, None] & inside[None, :], at[:, None] * H + n[None, :]

@@ -55,27 +55,22 @@ def follow():
 
 
 @triton.jit
-def threads(LEAST: tl.constexpr):
-    """`0, 1, ...`, one for each thread of a program, and at least so many."""
-    if INTERPRETED:
-        found = tl.arange(0, LEAST)
-    else:
-        each: tl.constexpr = tl.extra.cuda.num_threads()
-        found = tl.arange(0, LEAST if LEAST > each else each)
-    return found
+def expect(weight, first, rows, of, K, quads, PARTS: tl.constexpr, BITS: tl.constexpr):
+    """Some rows, from `first` on, of each of the parts of a weight, which have `of` rows: they are
+    on their way into a cache, and nothing waits for them. A row is as wide as K numbers, or if it
+    is packed `quads` vectors of words.
 
-
-@triton.jit
-def expect(weight, rows, known, K, quads, BITS: tl.constexpr):
-    """Rows (int64, one a thread) of a weight, as wide as K numbers or if it is packed `quads`
-    vectors of words, are on their way into a cache; nothing waits for them."""
+    One thread asks for all of a part: threads of a warp would take turns.
+    """
     if not INTERPRETED and cuda_capability_geq(9, 0):
         size: tl.constexpr = weight.dtype.element_ty.primitive_bitwidth // 8
         wide = K * size if BITS == 0 else quads * 16
-        at = weight.to(tl.int64, bitcast=True) + rows * wide
-        some = known & (at % 16 == 0) & (wide >= 16)
+        part = tl.arange(0, tl.extra.cuda.num_threads())
+        at = weight.to(tl.int64, bitcast=True) + (part.to(tl.int64) * of + first) * wide
+        count = tl.minimum(rows, of - first) * wide // 16 * 16
+        some = (part < PARTS) & (at % 16 == 0) & (count > 0)
         tl.inline_asm_elementwise(
             "{ .reg .pred some; setp.ne.b32 some, $3, 0;"
             " @some cp.async.bulk.prefetch.L2.global [$1], $2; mov.b32 $0, 0; }",
-            "=r,l,r,r", (at, wide // 16 * 16, some.to(tl.int32)), tl.int32, is_pure=False, pack=1,
+            "=r,l,r,r", (at, count, some.to(tl.int32)), tl.int32, is_pure=False, pack=1,
         )  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from asrc.backends.triton.kernels.overlap import early, overlapping
 from asrc.backends.triton.lowering import to_triton
 from asrc.tests.backends.triton.guard import close, random
 from asrc.tests.backends.triton.ptx.launching import Launcher, OnGpu, machine
+from asrc.tests.backends.triton.ptx.machine import EXPECTED
 from asrc.tests.backends.triton.ptx.memory import Fault
 from asrc.tests.backends.triton.test_linear import narrow
 from asrc.tests.backends.triton.test_lowering import TWINS, twin
@@ -93,6 +96,50 @@ def test_a_chain(launcher: Launcher, rows: int, bits: int, columns: int) -> None
     wanted = torch.nn.functional.silu(x @ held[0].T)
     close(found, torch.nn.functional.silu(wanted @ held[1].T))
     assert launcher.overlapping[step] == launcher.launches[step] == 2
+
+
+@dataclass
+class Reading(Launcher):
+    """Keeps the programs that it runs, as text."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def run(self, made: Any, grid: tuple[int, ...], given: Sequence[object]) -> None:
+        self.texts.append(made.asm["ptx"])
+        super().run(made, grid, given)
+
+
+@compiled
+@pytest.mark.parametrize("bits", [0, 4])
+@pytest.mark.parametrize("columns", [96, 2304])
+def test_a_weight_is_on_its_way_before_it_waits(bits: int, columns: int) -> None:
+    """Of one row its vectors are read; of more, and of what is wider than a chunk, they are
+    prefetched. Nothing is stored."""
+    weight = random(24, columns, seed=2)
+    for rows in (1, 7):
+        with machine(Reading(90)) as own:
+            assert isinstance(own, Reading)
+            product(random(rows, columns), weight, bits)
+        early, late = own.texts[0].split("griddepcontrol.wait")
+        assert "prefetch.L2.global" in early
+        assert ("ld.global.v4" in early) == (rows == 1)
+        assert "st.global" not in early
+        assert "prefetch" not in late
+        assert "st.global" in late
+
+
+@compiled
+def test_one_thread_asks_for_all_rows_of_a_program(launcher: Launcher) -> None:
+    """Or for those of each gate; 70 outputs are two programs here, the last is not full."""
+    x, weight = random(7, 96), random(140, 96, seed=1)
+    linear(x, weight[:70])
+    assert launcher.issued["_product"][EXPECTED] == 2
+    launcher.clear()
+    linear(x, weight, None, Epilogue("glu"))
+    assert launcher.issued["_product"][EXPECTED] == 2 * 3
+    launcher.clear()
+    lstm_cell(*(random(7, n, seed=n) for n in (28, 20, 20)), random(80, 48, seed=1), None)
+    assert launcher.issued["_step"][EXPECTED] == 4 * 2
 
 
 @compiled

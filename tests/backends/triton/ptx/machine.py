@@ -27,6 +27,8 @@ from .turns import Turns
 
 Step = Callable[["Machine", Lanes, "Mask | None"], None]
 FOLLOWS = "griddepcontrol.wait"
+EXPECTED = "prefetches"
+"""By thread: those of a warp take turns."""
 SPINS = 2_000
 """Turns without anything written, after which blocks wait for nothing."""
 
@@ -50,7 +52,7 @@ class Launch:
 
 @dataclass
 class Machine:
-    """`issued` counts warps by instruction."""
+    """`issued` counts warps by instruction, and threads that prefetch."""
 
     launch: Launch
     issued: Counter[str] = field(default_factory=Counter)
@@ -425,6 +427,7 @@ def _expected(one: Instruction) -> Step:
         here = lanes_of(mask)
         memory, at = located(machine, lanes, one, place, here, 16)
         memory.expect(at, lanes.whole(lanes.read(size, "u32"), here))
+        machine.issued[EXPECTED] += len(at)
 
     return step
 
