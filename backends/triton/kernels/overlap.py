@@ -22,7 +22,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language.target_info import cuda_capability_geq
 
-from .codes import INTERPRETED
+from .codes import INTERPRETED, in_ptx
 
 _SINCE = (9, 0)
 _on: ContextVar[bool] = ContextVar("overlapping", default=False)
@@ -41,7 +41,7 @@ def overlapping(on: bool = True) -> Iterator[None]:
 
 def early(x: Tensor) -> dict[str, bool]:
     """Options for the launch of a kernel that follows, on the device of x."""
-    able = _on.get() and x.device.type == "cuda"
+    able = _on.get() and in_ptx(x)
     able = able and torch.cuda.get_device_capability(x.device) >= _SINCE
     return {"launch_pdl": True} if able else {}
 

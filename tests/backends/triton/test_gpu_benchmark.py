@@ -125,6 +125,18 @@ def test_a_chain_that_is_looked_at() -> None:
     overlap.check(Bench(smoke=True))
     bench, calls = Bench(smoke=True), list[Tensor]()
 
+    class Late(Bench):
+        """What was made the turn before."""
+
+        def captured(self, call: Call) -> Call:
+            made = [call()]
+
+            def other() -> Tensor:
+                made.append(call())
+                return made[-2]
+
+            return other
+
     class Wrong(Bench):
         def captured(self, call: Call) -> Call:
             def other() -> Tensor:
@@ -135,11 +147,13 @@ def test_a_chain_that_is_looked_at() -> None:
 
     with pytest.raises(RuntimeError, match="of 1 rows makes something else, turn 1"):
         overlap.check(Wrong(smoke=True))
+    with pytest.raises(RuntimeError, match="of 1 rows makes something else, turn 1"):
+        overlap.check(Late(smoke=True))
     x, parts = bench.random(1, 64), overlap.weights(bench)
-    made = overlap.chain(x, parts)
+    made = overlap.chain(x, parts, 1)
     for n in range(len(parts)):
         others = [part * 1.001 if place == n else part for place, part in enumerate(parts)]
-        assert not torch.equal(overlap.chain(x, others), made)
+        assert not torch.equal(overlap.chain(x, others, 1), made)
 
 
 # --- a bare machine -----------------------------------------------------------------------------

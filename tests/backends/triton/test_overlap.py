@@ -66,6 +66,14 @@ def test_older_gpus_cannot(monkeypatch: pytest.MonkeyPatch, capability: tuple[in
         assert early(torch.zeros(1)) == {}
 
 
+def test_gpus_of_others_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their capability is another thing."""
+    able(monkeypatch, 9, 4)
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    with OnGpu(), overlapping():
+        assert early(torch.zeros(1)) == {}
+
+
 def test_it_can_be_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
     able(monkeypatch, 9, 0)
     monkeypatch.setenv("ASRC_OVERLAP", "0")
