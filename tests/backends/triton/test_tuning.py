@@ -12,7 +12,9 @@ import pytest
 import torch
 import triton
 
+from asrc.backends.triton.kernels.overlap import early, overlapping
 from asrc.backends.triton.tuning import Config, Tuner
+from asrc.tests.backends.triton.ptx.launching import OnGpu
 
 GPU = torch.device("cuda")
 CANDIDATES = tuple(Config({"BLOCK": size}) for size in (16, 32, 64))
@@ -84,6 +86,25 @@ def test_one_that_the_compiler_fails_for_is_passed_by(
 
     found = Tuner(tmp_path).best("kernel", (), CANDIDATES, run, GPU)
     assert found.sizes["BLOCK"] == 32
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_what_is_compiled_is_what_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, on: bool
+) -> None:
+    """Launches that overlap are compiled in threads, too; else each would be compiled again when it
+    is measured, one after the other."""
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
+    one, seen = clock(monkeypatch, _16=1.0, _32=2.0, _64=3.0), set[bool]()
+
+    def run(config: Config) -> None:
+        with OnGpu():
+            seen.add(bool(early(torch.zeros(1))))
+        one.run(config)
+
+    with overlapping(on):
+        Tuner(tmp_path).best("kernel", (), CANDIDATES, run, GPU)
+    assert seen == {on}
 
 
 def test_where_all_fail_nothing_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
