@@ -5,14 +5,18 @@ Recording itself is CUDA's; here a call is played again as it is, on the same me
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 
 from asrc.backends.torch.session import Session
 from asrc.backends.torch.streams import Block, Streams
-from asrc.backends.triton.captured import Call, CapturedStreams, Made
+from asrc.backends.triton.captured import Call, CapturedStreams, Made, cuda_graph
+from asrc.backends.triton.kernels.overlap import early, overlapping
+from asrc.tests.backends.triton.ptx.launching import OnGpu
 from asrc.tests.backends.triton.test_lowering import TWINS, twin
 
 BATCH = 3
@@ -41,6 +45,26 @@ def same(one: Made, other: Made) -> None:
     for name, block in one.items():
         for x, y in zip(parts(block), parts(other[name]), strict=True):
             assert torch.equal(x, y)
+
+
+def test_recorded_launches_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are compiled and measured before, too: both times it is the same program."""
+    calls: list[bool] = []
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
+    for name in ("Stream", "current_stream", "CUDAGraph"):
+        monkeypatch.setattr(f"torch.cuda.{name}", MagicMock)
+    for name in ("stream", "graph"):
+        monkeypatch.setattr(f"torch.cuda.{name}", lambda _: nullcontext())
+
+    def call() -> Made:
+        with OnGpu():
+            calls.append(bool(early(torch.zeros(1))))
+        return {}
+
+    with overlapping(False):
+        assert cuda_graph(call)() == {}
+        call()
+    assert calls == [True, True, True, False]
 
 
 @pytest.mark.parametrize("name", TWINS)

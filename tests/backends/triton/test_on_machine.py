@@ -53,7 +53,7 @@ def passed(file: str, capability: int, order: int, *options: str) -> int:
 
 @pytest.mark.parametrize(("file", "order"), SOON.items())
 def test_on_a_machine(file: str, order: int) -> None:
-    assert passed(file, 90, order) >= (25 if file == "overlap" else 21)
+    assert passed(file, 90, order) > 20
 
 
 @pytest.mark.long

@@ -329,10 +329,9 @@ def _parameter(one: Instruction) -> Step:
         if place.base is None:
             bits = constant(launch.parameters[place.parameter], size_of(kind))
         else:
-            bits = _chosen(
-                launch, lanes.whole(lanes.get(place.base), lanes_of(mask)), size_of(kind)
-            )
-            bits = lanes.spread(bits, lanes_of(mask))
+            here = lanes_of(mask)
+            address = lanes.whole(lanes.get(place.base), here)
+            bits = lanes.spread(_chosen(launch, address, size_of(kind)), here)
         lanes.put(to, bits_of(numbers(bits, kind), kind, lanes.width(to)), mask)
 
     return step
