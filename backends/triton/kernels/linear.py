@@ -238,17 +238,17 @@ def _given(tensors: tuple[Tensor | None, ...]) -> list[Tensor]:
     return [tensors[0] if x is None else x for x in tensors]  # type: ignore[misc]
 
 
+# --- kernels ---
+
+
 @triton.jit
 def _chosen(options, which, MANY: tl.constexpr):
-    """One of several pointers, which are all as aligned."""
+    """One of several pointers; it is as aligned as all are."""
     found = options[0]
     for n in tl.static_range(1, MANY):
         if which == n:
             found = options[n]
     return found
-
-
-# --- kernels ---
 
 
 @triton.jit

@@ -315,10 +315,9 @@ def _step(
 ):  # fmt: skip
     """A program makes `BLOCK` cells of `ROWS` streams, or of the only one there is; no other reads
     what it writes, were `cells` c itself."""
-    n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    inside = n < H
     first = tl.program_id(0) * BLOCK
+    n, rows = first + tl.arange(0, BLOCK), tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    inside = n < H
     row_of, known = _rows_of(first, H, GI, GF, GG, GO, BLOCK)
     if ROWS == 1:
         weights = held(weight, book, scale, bias, row_of, known, D + R, quads, BITS, BIAS, BLOCK_K)
@@ -335,9 +334,9 @@ def _step(
         )[None, :]  # fmt: skip
     else:
         acc = tl.zeros((ROWS, 4 * BLOCK), tl.float32)
-        for first in range(0, D + R, BLOCK_K):
-            row = _row(x, h, rows, at, first + tl.arange(0, BLOCK_K), B, D, R)
-            w = values(weight, book, row_of, known, first, D + R, quads, BITS, BLOCK_K, PTX, KIND)
+        for k in range(0, D + R, BLOCK_K):
+            row = _row(x, h, rows, at, k + tl.arange(0, BLOCK_K), B, D, R)
+            w = values(weight, book, row_of, known, k, D + R, quads, BITS, BLOCK_K, PTX, KIND)
             acc = dotted(row, tl.trans(w), acc, KIND)
         if BITS > 0:
             acc *= tl.load(scale + row_of, known, 0.0)[None, :]
